@@ -1,0 +1,67 @@
+"""What is refused before nnU-Net creates a folder: plans, folds and datasets that training cannot use."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from msa_trainer.generator import Stages, stages_from_plan
+from msa_trainer.refusal import Refusal
+
+NNUNET_FOLDS = 5  # how many folds nnU-Net makes where there is no split file
+
+
+def planned_stages(architecture: Mapping[str, Any], patch_size: Any, configuration: str) -> Stages:
+    """The generator's stages, or Refusal with the reason."""
+    try:
+        return stages_from_plan(architecture, [int(side) for side in patch_size])
+    except ValueError as reason:
+        raise Refusal(f"configuration '{configuration}': {reason}") from None
+
+
+def check_fold(fold: int | str, preprocessed: Path) -> list[str]:
+    """Refuse a fold beyond the split (nnU-Net would make a random one); return the fold's training cases, [] if unknown."""
+    if isinstance(fold, str):
+        return []
+    file = preprocessed / "splits_final.json"
+    if not file.is_file():
+        if not 0 <= fold < NNUNET_FOLDS:
+            raise Refusal(f"fold {fold} does not exist: {file} is not there and nnU-Net makes folds 0 to {NNUNET_FOLDS - 1}.")
+        return []
+    splits = json.loads(file.read_text())
+    if not 0 <= fold < len(splits):
+        raise Refusal(
+            f"fold {fold} is outside {file}, which holds folds 0 to {len(splits) - 1}. nnU-Net would silently train on a "
+            "random split that mixes patients; choose one of these folds or convert again with more (--folds)."
+        )
+    return list(splits[fold]["train"])
+
+
+def check_foreground(dataset_json: Mapping[str, Any], data_folder: Path, cases: list[str]) -> None:
+    """Refuse a dataset without a foreground label, or whose training cases hold no foreground pixel at all.
+
+    data_folder: the configuration's preprocessed folder; nnU-Net keeps a sample of each case's foreground positions there.
+    """
+    foreground = [name for name in dataset_json["labels"] if name not in ("background", "ignore")]
+    if not foreground:
+        raise Refusal(
+            f"dataset.json names no foreground label (found: {', '.join(dataset_json['labels'])}). Add one, e.g. "
+            '"metastasis": 1, and preprocess again.'
+        )
+    files = [data_folder / f"{case}.pkl" for case in cases] if cases else sorted(data_folder.glob("*.pkl"))
+    known = [file for file in files if file.is_file()]
+    if known and not any(_has_foreground(file) for file in known):
+        raise Refusal(
+            f"none of the {len(known)} training cases in {data_folder} has a pixel of {', '.join(foreground)}: there is "
+            "nothing to learn. Check the outlines' labels and the conversion's summary."
+        )
+
+
+def _has_foreground(properties: Path) -> bool:
+    """nnU-Net's own pickle of a preprocessed case, written on this machine by nnUNetv2_preprocess."""
+    with properties.open("rb") as file:
+        locations = pickle.load(file).get("class_locations", {})
+    return any(len(found) for found in locations.values())
