@@ -1,0 +1,283 @@
+"""MSATrainer against stock nnU-Net: equal steps at weight 0, bit-equal resumes, checkpoints that stay stock."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch.nn.functional import max_pool2d
+
+from msa_trainer import variants
+from msa_trainer.checkpoint import KEY
+from msa_trainer.generator import MSAGenerator, stages_from_plan
+from msa_trainer.refusal import Refusal
+from msa_trainer.variants import MSATrainer
+
+TIMES = ("epoch_start_timestamps", "epoch_end_timestamps")
+
+
+class PlainTrainer(nnUNetTrainer):
+    """Stock nnU-Net with our network and nothing else of ours: the oracle for weight 0."""
+
+    def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):  # noqa: B008
+        super().__init__(plans, configuration, fold, dataset_json, device)
+
+    @staticmethod
+    def build_network_architecture(
+        plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision=True
+    ):
+        stages = stages_from_plan(configuration_manager.network_arch_init_kwargs, configuration_manager.patch_size)
+        return MSAGenerator(stages, num_input_channels, num_output_channels, enable_deep_supervision)
+
+    def _get_deep_supervision_scales(self):
+        return [[1.0, 1.0], [0.5, 0.5]]
+
+
+class NeverStarts(MSATrainer):
+    """An adversary that exists and whose weight stays 0."""
+
+    recipe = replace(MSATrainer.recipe, weight=0.0)
+
+
+class FromTheStart(MSATrainer):
+    recipe = replace(MSATrainer.recipe, start=0.0, ramp=0.0)
+
+
+def batches(number: int) -> list[dict[str, Any]]:
+    generator = torch.Generator().manual_seed(7)
+    made = []
+    for _ in range(number):
+        target = (torch.rand(2, 1, 64, 64, generator=generator) > 0.97).to(torch.int16)
+        data = torch.randn(2, 1, 64, 64, generator=generator) + 3 * target
+        made.append({"data": data, "target": [target, max_pool2d(target.float(), 2).to(torch.int16)]})
+    return made
+
+
+def same(first: Any, second: Any) -> bool:
+    """Equal to the last bit, NaN equal to NaN, deep inside."""
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, Mapping):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(map(same, first, second))
+    if isinstance(first, float) and math.isnan(first):
+        return isinstance(second, float) and math.isnan(second)
+    return bool(first == second)
+
+
+@pytest.mark.parametrize("trainer_class", [NeverStarts, variants.MSATrainerNoAdversary])
+def test_weight_zero_is_a_plain_nnunet_trainer_bit_for_bit_over_20_steps(
+    make_trainer: Callable[..., Any], trainer_class: type
+) -> None:
+    results = []
+    for build in (PlainTrainer, trainer_class):
+        torch.manual_seed(11)
+        trainer = make_trainer(build)
+        trainer.initialize()
+        trainer.set_deep_supervision_enabled(True)
+        if build is not PlainTrainer:
+            trainer.on_epoch_start()
+        trainer.network.train()
+        losses = [trainer.train_step(batch)["loss"] for batch in batches(20)]
+        results.append((np.array(losses), trainer.network.state_dict(), trainer.optimizer.state_dict(), torch.get_rng_state()))
+    (plain_losses, *plain), (our_losses, *ours) = results
+    assert np.array_equal(plain_losses, our_losses)
+    assert same(plain[0], ours[0])
+    assert same(plain[1], ours[1])
+    assert torch.equal(plain[2], ours[2]), "the adversary moved the generator's random stream"
+
+
+def test_the_adversary_changes_the_generators_steps_once_its_weight_is_on(make_trainer: Callable[..., Any]) -> None:
+    weights = []
+    for build in (NeverStarts, FromTheStart):
+        torch.manual_seed(11)
+        trainer = make_trainer(build)
+        trainer.initialize()
+        trainer.on_epoch_start()
+        before = {name: tensor.clone() for name, tensor in trainer.adversary.discriminator.named_parameters()}
+        for batch in batches(3):
+            trainer.train_step(batch)
+        moved = any(not torch.equal(before[name], p) for name, p in trainer.adversary.discriminator.named_parameters())
+        assert moved == (build is FromTheStart)
+        weights.append(trainer.network.state_dict())
+    assert not same(*weights)
+
+
+def test_an_interrupted_and_resumed_run_ends_bit_equal_to_an_uninterrupted_one(
+    make_trainer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MSA_SEED", "5")
+    whole = make_trainer(FromTheStart, epochs=4)
+    whole.run_training()
+    uninterrupted = torch.load(Path(whole.output_folder) / "checkpoint_final.pth", weights_only=True)
+
+    class KilledError(Exception):
+        pass
+
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "resumed"))
+    first = make_trainer(FromTheStart, epochs=4, save_every=2)
+    first.output_folder = str(tmp_path / "resumed" / "fold_0")
+    first.output_folder_base = str(tmp_path / "resumed")
+    Path(first.output_folder).mkdir(parents=True)
+    steps = first.train_step
+
+    def dies_in_epoch_three(batch: dict[str, Any]) -> dict[str, Any]:
+        if first.current_epoch == 3:
+            raise KilledError
+        result: dict[str, Any] = steps(batch)
+        return result
+
+    first.train_step = dies_in_epoch_three
+    with pytest.raises(KilledError):
+        first.run_training()
+
+    second = make_trainer(
+        FromTheStart, epochs=4, output_folder=first.output_folder, output_folder_base=first.output_folder_base
+    )
+    second.load_checkpoint(str(Path(first.output_folder) / "checkpoint_latest.pth"))
+    assert second.current_epoch == 2
+    second.run_training()
+    resumed = torch.load(Path(second.output_folder) / "checkpoint_final.pth", weights_only=True)
+    for part in ("network_weights", "optimizer_state", KEY, "_best_ema", "current_epoch"):
+        assert same(uninterrupted[part], resumed[part]), f"{part} differs after the resume"
+    for name, row in uninterrupted["logging"].items():
+        assert name in TIMES or same(row, resumed["logging"][name]), f"the log's {name} differs after the resume"
+
+
+def test_two_seeds_give_two_networks(make_trainer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = []
+    for seed in ("1", "2", "1"):
+        monkeypatch.setenv("MSA_SEED", seed)
+        trainer = make_trainer(MSATrainer)
+        trainer.initialize()
+        weights.append((trainer.network.state_dict(), trainer.adversary.discriminator.state_dict()))
+    assert same(weights[0], weights[2])
+    assert not same(weights[0][0], weights[1][0])
+    assert not same(weights[0][1], weights[1][1])
+
+
+def test_a_stock_checkpoint_without_our_key_resumes_with_a_fresh_discriminator(
+    make_trainer: Callable[..., Any], tmp_path: Path
+) -> None:
+    trainer = make_trainer(FromTheStart, epochs=2)
+    trainer.run_training()
+    saved = torch.load(Path(trainer.output_folder) / "checkpoint_final.pth", weights_only=False)
+    del saved[KEY]
+    saved["logging"] = {name: row for name, row in saved["logging"].items() if not name.startswith("msa_")}
+    torch.save(saved, tmp_path / "stock.pth")
+    resumed = make_trainer(FromTheStart, epochs=3)
+    resumed.load_checkpoint(str(tmp_path / "stock.pth"))
+    resumed.run_training()
+    rows = resumed.logger.get_checkpoint()
+    assert {len(row) for row in rows.values()} == {3}
+    assert math.isnan(rows["msa_adversarial"][1])
+    assert 0 < rows["msa_adversarial"][2] <= 2
+
+
+def test_a_checkpoint_predicts_with_the_network_built_without_deep_supervision(make_trainer: Callable[..., Any]) -> None:
+    trainer = make_trainer(MSATrainer)
+    trainer.initialize()
+    network = trainer.build_network_architecture(
+        trainer.plans_manager, trainer.configuration_manager, 1, 2, enable_deep_supervision=False
+    )
+    network.load_state_dict(trainer.network.state_dict())
+    network.eval()
+    trainer.network.eval()
+    image = torch.randn(1, 1, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(network(image), trainer.network(image)[0])
+
+
+def test_a_checkpoint_of_another_architecture_is_refused_in_one_sentence(
+    make_trainer: Callable[..., Any], tmp_path: Path
+) -> None:
+    other = make_trainer(variants.MSATrainerStockNetwork, epochs=1)
+    other.run_training()
+    trainer = make_trainer(MSATrainer)
+    with pytest.raises(Refusal, match=r"another architecture.*-tr"):
+        trainer.load_checkpoint(str(Path(other.output_folder) / "checkpoint_final.pth"))
+
+
+def test_every_logged_value_is_a_plain_float_or_a_list_of_them(make_trainer: Callable[..., Any]) -> None:
+    trainer = make_trainer(FromTheStart, epochs=2)
+    trainer.run_training()
+    for name, row in trainer.logger.get_checkpoint().items():
+        assert len(row) == 2, name
+        assert all(type(value) in (float, list) for value in row), name
+    assert (Path(trainer.output_folder) / "progress_adversarial.png").stat().st_size > 10_000
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # nnU-Net divides 0 by 0 there
+def test_an_epoch_without_lesion_and_prediction_does_not_freeze_the_best_checkpoint(make_trainer: Callable[..., Any]) -> None:
+    trainer = make_trainer(variants.MSATrainerNoAdversary, epochs=2)
+    trainer.initialize()
+    nothing = {name: np.zeros(1) for name in ("tp_hard", "fp_hard", "fn_hard")} | {"loss": np.array(0.5)}
+    something = nothing | {"tp_hard": np.array([3.0]), "fn_hard": np.array([1.0])}
+    for epoch, outputs in enumerate((nothing, something, nothing)):
+        trainer.current_epoch = epoch
+        trainer.on_validation_epoch_end([outputs])
+    rows = trainer.logger.get_checkpoint()
+    assert rows["mean_fg_dice"] == pytest.approx([0, 6 / 7, 6 / 7])
+    assert rows["ema_fg_dice"] == pytest.approx([0, 0.6 / 7, 0.9 * 0.6 / 7 + 0.6 / 7])
+
+
+def test_lost_weights_stop_the_run_before_a_good_checkpoint_is_replaced(make_trainer: Callable[..., Any]) -> None:
+    trainer = make_trainer(MSATrainer, epochs=2)
+    trainer.initialize()
+    outputs = [{"loss": np.array(np.nan)}]
+    trainer.on_train_epoch_end(outputs)  # the weights are finite: training goes on
+    with torch.no_grad():
+        next(trainer.network.parameters()).fill_(math.nan)
+    with pytest.raises(Refusal, match="NaN in epoch"):
+        trainer.on_train_epoch_end(outputs)
+
+
+def test_only_left_and_right_are_mirrored_and_rotations_stay_small(make_trainer: Callable[..., Any]) -> None:
+    trainer = make_trainer(MSATrainer)
+    rotation, dummy_2d, initial, mirror = trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+    assert mirror == trainer.inference_allowed_mirroring_axes == (1,)
+    assert max(np.degrees(rotation)) == pytest.approx(15)
+    assert not dummy_2d
+    assert all(64 / 0.85 - 1 < side < 64 * 1.23 / 0.85 for side in initial)  # the loader's patch holds a rotated one
+
+
+def test_deep_supervision_scales_follow_the_networks_stages(make_trainer: Callable[..., Any]) -> None:
+    trainer = make_trainer(MSATrainer)
+    trainer.initialize()
+    maps = trainer.network(torch.randn(1, 1, 64, 64))
+    assert [list(np.array(m.shape[2:]) / 64) for m in maps] == trainer._get_deep_supervision_scales()
+    stock = make_trainer(variants.MSATrainerStockNetwork)
+    assert len(stock._get_deep_supervision_scales()) == 4
+
+
+@pytest.mark.parametrize("name", variants.__all__)
+def test_every_variant_trains_an_epoch(make_trainer: Callable[..., Any], name: str) -> None:
+    trainer = make_trainer(getattr(variants, name), epochs=1, steps=2)
+    trainer.run_training()
+    rows = trainer.logger.get_checkpoint()
+    assert np.isfinite(rows["train_losses"]).all()
+    assert (trainer.adversary is None) == (name == "MSATrainerNoAdversary")
+    assert (Path(trainer.output_folder) / "checkpoint_final.pth").is_file()
+
+
+def test_a_network_of_two_stages_trains_without_deep_supervision(
+    make_trainer: Callable[..., Any], plans: Callable[[], dict[str, Any]]
+) -> None:
+    class TwoStages(FromTheStart):
+        pass
+
+    content = plans()
+    content["configurations"]["2d"]["patch_size"] = [32, 32]
+    trainer = TwoStages(content, "2d", 0, make_trainer(MSATrainer).dataset_json, torch.device("cpu"))
+    trainer.num_epochs, trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch = 1, 2, 1
+    trainer.run_training()
+    assert not trainer.enable_deep_supervision
+    assert np.isfinite(trainer.logger.get_checkpoint()["train_losses"]).all()
