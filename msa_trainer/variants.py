@@ -97,7 +97,7 @@ class MSATrainer_demo(_ShortSchedule):  # noqa: N801
     800 steps).
     """
 
-    epochs = 8
+    epochs = 10
 
     def __init__(self, plans: dict[str, Any], configuration: str, fold: int, dataset_json: dict[str, Any],
                  device: torch.device = torch.device("cuda")) -> None:  # noqa: B008  # fmt: skip

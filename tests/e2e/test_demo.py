@@ -1,0 +1,65 @@
+"""`make demo`, as a newcomer types it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo") / "demo"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("nnUNet_", "MSA_"))}
+    done = subprocess.run(["make", "demo", f"DEMO={folder}"], cwd=REPOSITORY, env=clean, capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return folder
+
+
+def test_the_demo_finishes_within_fifteen_minutes(demo: Path) -> None:
+    marker = json.loads((demo / "demo.json").read_text())
+    assert marker["finished"]
+    assert marker["seconds"] < 15 * 60
+
+
+def test_the_real_scan_keeps_every_count_of_its_header(demo: Path) -> None:
+    dataset = next((demo / "nnunet" / "nnUNet_raw").glob("Dataset502_*"))
+    with (dataset / "manifest.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert int(row["counts"]) == 3_596_452
+    assert len(list((demo / "real_prediction").glob("*.nii.gz"))) == 1
+
+
+def test_the_summary_page_shows_figures_pictures_and_what_was_run(demo: Path) -> None:
+    page = (demo / "index.html").read_text()
+    summary = json.loads((demo / "evaluation" / "summary.json").read_text())
+    assert summary["schema"] == 1
+    assert summary["images"]["missing_prediction"] == 0
+    assert summary["strata"][0]["name"] in page.replace("&lt;", "<")
+    assert "nnUNetv2_train 501 2d 0 -tr MSATrainer_demo" in page
+    assert (demo / "real_scan.png").stat().st_size > 10_000
+    assert "data:image/png;base64" in (demo / "evaluation" / "report.html").read_text()
+
+
+def test_the_networks_find_more_than_nothing(demo: Path) -> None:
+    """A few minutes of training are no result, but a demo whose network never learned would be a broken one."""
+    summary = json.loads((demo / "evaluation" / "summary.json").read_text())
+    assert summary["pixel"]["pooled"]["dice"]["mean"] > 0.1
+    assert summary["lesion"]["sensitivity"]["mean"] > 0.2
+
+
+def test_a_second_run_replaces_a_demo_and_refuses_any_other_folder(demo: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("keep me")
+    msa = REPOSITORY / ".venv" / "bin" / "msa"
+    done = subprocess.run([str(msa), "demo", "-o", str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "another folder" in done.stderr
+    assert (tmp_path / "mine.txt").read_text() == "keep me"
