@@ -120,8 +120,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     r = rows[0]
     lines.append(
         f"\nDifference to the better threshold {r['margin']:+.3f} Dice (95 % over images {r['margin_low']:+.3f} to "
-        f"{r['margin_high']:+.3f}, n = {r['n']}); one run, seed {r['seed']}, so without the spread over seeds; {r['machine']}; commit "
-        f"{r['commit']}; `python benchmarks/dsb2018.py PATH`."
+        f"{r['margin_high']:+.3f}, n = {r['n']}); one run, seed {r['seed']}, so without the spread over seeds; {r['machine']}; "
+        f"commit {r['commit']}; `python benchmarks/dsb2018.py PATH`."
     )
     return "\n".join(lines)
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from msa_trainer import __version__
 
@@ -107,7 +108,8 @@ def _phantom(arguments: argparse.Namespace) -> int:
     try:
         studies = write_phantom(arguments.output, arguments.patients, arguments.seed)
     except ConversionError as reason:
-        return _nothing_done(arguments, reason)
+        print(f"msa phantom: {reason}", file=sys.stderr)
+        return NOTHING_DONE
     print(f"{len(studies)} studies of {arguments.patients} phantom patients in {arguments.output}")
     return 0
 
@@ -133,12 +135,8 @@ def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _convert(arguments: argparse.Namespace) -> int:
     from dataset_conversion.convert import ConversionOptions, run
-    from dataset_conversion.errors import ConversionError
 
-    try:
-        return run(ConversionOptions(**_options(arguments)))
-    except ConversionError as reason:
-        return _nothing_done(arguments, reason)
+    return run(ConversionOptions(**_options(arguments)))
 
 
 def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -164,20 +162,18 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--match", choices=("overlap", "iou", "optimal"), default="overlap", help="when a lesion counts as found"
     )
     parser.add_argument("--connectivity", type=int, choices=(4, 8), default=8, help="of pixels in a lesion")
-    parser.add_argument("--spacing", type=float, nargs="+", metavar="MM", help="pixel size where the files have none")
+    parser.add_argument(
+        "--spacing", type=float, nargs=2, metavar="MM", help="row and column pixel size in mm, in place of the files' own"
+    )
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from evaluation.errors import EvaluationError
     from evaluation.evaluate import EvaluationOptions, run
 
     options = _options(arguments)
-    for name in ("cuts_mm", "spacing"):
-        options[name] = None if options[name] is None else tuple(options[name])  # type: ignore[arg-type]
-    try:
-        return run(EvaluationOptions(**options))
-    except EvaluationError as reason:
-        return _nothing_done(arguments, reason)
+    options["cuts_mm"] = tuple(arguments.cuts_mm)
+    options["spacing"] = None if arguments.spacing is None else tuple(arguments.spacing)
+    return run(EvaluationOptions(**options))
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -193,14 +189,9 @@ def _demo(arguments: argparse.Namespace) -> int:
     return run(arguments.output)
 
 
-def _options(arguments: argparse.Namespace) -> dict[str, object]:
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     """What a command's option class takes: everything but argparse's own."""
     return {name: value for name, value in vars(arguments).items() if name not in ("command", "run")}
-
-
-def _nothing_done(arguments: argparse.Namespace, reason: Exception) -> int:
-    print(f"msa {arguments.command}: {reason}", file=sys.stderr)
-    return NOTHING_DONE
 
 
 if __name__ == "__main__":

@@ -216,12 +216,7 @@ def _summary_page(demo: Demo, seconds: float, real_counts: int) -> Path:
     """index.html: what was run, the figures by lesion size, the real scan with what the network marked on it."""
     import jinja2
 
-    from evaluation.overlay import overlay_png
-
-    real = _dataset(demo, REAL_ID)
-    image = next((real / "imagesTs").glob("*.nii.gz"))
-    mask = demo.root / "real_prediction" / image.name.replace("_0000", "")
-    overlay_png(image, demo.root / "real_scan.png", prediction=mask, title="NM1, anterior (real scan, no reference)")
+    _draw_real_scan(demo)
     summary = json.loads((demo.root / "evaluation" / "summary.json").read_text())
     template = jinja2.Template(resources.files("msa_trainer").joinpath("templates/demo.html").read_text(), autoescape=True)
     page = demo.root / "index.html"
@@ -229,3 +224,23 @@ def _summary_page(demo: Demo, seconds: float, real_counts: int) -> Path:
         template.render(stages=demo.finished, minutes=seconds / 60, summary=summary, real_counts=real_counts, patients=PATIENTS)
     )
     return page
+
+
+def _draw_real_scan(demo: Demo) -> None:
+    """real_scan.png: the real scan with what the networks marked."""
+    import SimpleITK as sitk  # noqa: N813
+
+    from evaluation.overlay import overlay_png
+
+    file = next((_dataset(demo, REAL_ID) / "imagesTs").glob("*.nii.gz"))
+    image = sitk.ReadImage(str(file))
+    mask = sitk.GetArrayFromImage(sitk.ReadImage(str(demo.root / "real_prediction" / file.name.replace("_0000", ""))))
+    columns_mm, rows_mm = image.GetSpacing()
+    picture = overlay_png(
+        sitk.GetArrayFromImage(image),
+        mask > 0,
+        mask > 0,
+        (rows_mm, columns_mm),
+        title="NM1, anterior: a real scan, no reference",
+    )
+    (demo.root / "real_scan.png").write_bytes(picture)

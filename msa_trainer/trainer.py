@@ -158,15 +158,13 @@ class MSATrainer(nnUNetTrainer):  # type: ignore[misc]
             step: dict[str, Any] = super().train_step(batch)
             return step
         data = batch["data"].to(self.device, non_blocking=True)
-        target = batch["target"]
-        many = isinstance(target, list)
-        target = [t.to(self.device, non_blocking=True) for t in target] if many else target.to(self.device, non_blocking=True)
+        several = isinstance(batch["target"], list)  # one target a deep-supervision scale, finest first
+        targets = [t.to(self.device, non_blocking=True) for t in (batch["target"] if several else [batch["target"]])]
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cuda") if self.device.type == "cuda" else nullcontext():
             output = self.network(data)
-            segmentation = self.loss(output, target)
-        logits, reference = (output[0], cast(list[torch.Tensor], target)[0]) if many else (output, target)
-        adversarial = self.adversary.term(logits, reference, data)
+            segmentation = self.loss(output, targets if several else targets[0])
+        adversarial = self.adversary.term(output[0] if several else output, targets[0], data)
         self._both_players_step(segmentation if adversarial is None else segmentation + adversarial)
         return {"loss": segmentation.detach().cpu().numpy()}
 
