@@ -30,6 +30,7 @@ ARMS = {
 }
 STOCK = next(iter(ARMS))
 CASES, SIDE, DATASET = 8, 256, "Dataset990_Cost"
+DISCRIMINATOR_NOTE = "0.16 M parameters for one input channel and one class"
 MEASURES = {
     "parameters": "parameters, M",
     "gflops": "FLOPs forward, G",
@@ -107,7 +108,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     first = rows[0]
     lines.append(
         f"\n256x256 plan, batch {first['batch']}, {first['rounds']} rounds in turn, medians, one process an arm and round; "
-        f"{first['machine']}; commit {first['commit']}; `python benchmarks/cost.py`."
+        f"{first['machine']}; commit {first['commit']}; `python benchmarks/cost.py`. The discriminator ({DISCRIMINATOR_NOTE}) "
+        "exists in training only; its time and memory are counted, at full weight in every step."
     )
     return "\n".join(lines)
 

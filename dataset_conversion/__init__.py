@@ -1,0 +1,1 @@
+"""Annotated planar bone scans -> nnU-Net raw datasets. Never imports torch or nnunetv2."""

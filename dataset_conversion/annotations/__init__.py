@@ -1,0 +1,1 @@
+"""Outlines drawn by readers: one file a format, each reading and writing `LesionOutline`."""

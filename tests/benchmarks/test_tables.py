@@ -1,0 +1,63 @@
+"""The README's tables are the results' own, and the numbers behind them are computed as their text says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cost
+import dsb2018
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+@pytest.mark.parametrize("benchmark", [cost, dsb2018])
+def test_the_readme_shows_the_committed_results(benchmark) -> None:  # type: ignore[no-untyped-def]
+    rows = pd.read_csv(benchmark.RESULTS).to_dict("records")
+    assert benchmark.table(rows) in README
+
+
+def test_the_generator_and_the_whole_trainer_cost_no_more_than_the_stock_trainer() -> None:
+    results = pd.read_csv(cost.RESULTS).set_index("arm")
+    for arm in list(cost.ARMS)[1:]:
+        for measure in cost.MEASURES:
+            assert results.loc[arm, f"{measure}_ratio"] <= 1, f"{arm}: {measure}"
+
+
+def test_the_discriminator_has_the_parameters_the_table_states() -> None:
+    from msa_trainer.discriminator import MultiScaleDiscriminator
+
+    stated = float(cost.DISCRIMINATOR_NOTE.split()[0])
+    assert sum(p.numel() for p in MultiScaleDiscriminator(2, (256, 256)).parameters()) / 1e6 == pytest.approx(stated, abs=0.005)
+
+
+def test_the_network_beats_the_better_threshold_by_more_than_chance_over_images() -> None:
+    results = pd.read_csv(dsb2018.RESULTS)
+    assert results.dice_mean.iloc[2] - results.dice_mean.iloc[:2].max() == pytest.approx(results.margin.iloc[0], abs=2e-4)
+    assert results.margin_low.iloc[0] > 0
+
+
+def test_dice_is_twice_the_overlap_over_the_sum() -> None:
+    first, second = np.zeros((4, 4), bool), np.zeros((4, 4), bool)
+    first[0], second[0, :2] = True, True
+    assert dsb2018.dice(first, second) == pytest.approx(2 * 2 / (4 + 2))
+
+
+@given(st.floats(0.2, 3))
+def test_the_tuned_threshold_separates_two_grey_values(gap: float) -> None:
+    mask = np.zeros((20, 20), bool)
+    mask[5:9, 5:9] = True
+    image = 10 + gap * mask
+    threshold = dsb2018.tuned_threshold([image], [mask])
+    assert np.array_equal(dsb2018.z_scored(image) > threshold, mask)
+
+
+def test_the_paired_interval_covers_zero_where_nothing_differs() -> None:
+    differences = np.array([0.1, -0.1] * 15)
+    low, mean, high = dsb2018.paired_interval(differences, 0)
+    assert low < 0 < high
+    assert mean == pytest.approx(0)
