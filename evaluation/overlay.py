@@ -49,7 +49,7 @@ def grey_window(image: NDArray[np.floating]) -> tuple[float, float]:
 
 def overlay_png(
     image: NDArray[np.floating],
-    reference: NDArray[np.bool_],
+    reference: NDArray[np.bool_] | None,
     prediction: NDArray[np.bool_],
     spacing_mm: tuple[float, ...],
     *,
@@ -59,8 +59,13 @@ def overlay_png(
 ) -> bytes:
     """Draw one case as PNG: left the image, right the image with outlines, missed and spurious lesions marked.
 
+    Without a reference only the prediction is outlined, and nothing is judged.
+
     All arrays (H, W) or (D, H, W); of a volume the slice where reference and prediction differ most is shown.
     """
+    judged = reference is not None
+    if reference is None:
+        reference = prediction
     labels = [connected_components(mask, connectivity)[0] for mask in (reference, prediction)]
     matched = match_lesions(labels[0], labels[1], match)
     missed = np.append(False, ~matched.found)[labels[0]]
@@ -84,7 +89,7 @@ def overlay_png(
     # The prediction lies below and is wider: where both outlines coincide, both are seen.
     for mask, colour, line_width in (
         (prediction & ~spurious, PREDICTION_COLOUR, 2.2),
-        (reference & ~missed, REFERENCE_COLOUR, 0.9),
+        (reference & ~missed & judged, REFERENCE_COLOUR, 0.9),
         (missed, MISSED_COLOUR, 1.0),
         (spurious, SPURIOUS_COLOUR, 1.0),
     ):
@@ -100,13 +105,14 @@ def overlay_png(
     overlay.set_xlim(0, width)
     overlay.set_ylim(height, 0)
     figure.suptitle(title, fontsize=10)
+    handles = [
+        Line2D([], [], color=PREDICTION_COLOUR, lw=2.2, label="prediction"),
+        Line2D([], [], color=REFERENCE_COLOUR, lw=0.9, label="reference"),
+        Line2D([], [], color=MISSED_COLOUR, marker="o", ms=9, mfc="none", ls="", label="missed"),
+        Line2D([], [], color=SPURIOUS_COLOUR, marker="s", ms=8, mfc="none", ls="", label="spurious"),
+    ]
     figure.legend(
-        handles=[
-            Line2D([], [], color=REFERENCE_COLOUR, lw=0.9, label="reference"),
-            Line2D([], [], color=PREDICTION_COLOUR, lw=2.2, label="prediction"),
-            Line2D([], [], color=MISSED_COLOUR, marker="o", ms=9, mfc="none", ls="", label="missed"),
-            Line2D([], [], color=SPURIOUS_COLOUR, marker="s", ms=8, mfc="none", ls="", label="spurious"),
-        ],
+        handles=handles if judged else handles[:1],
         loc="outside lower center",
         ncols=2,
         fontsize=8,

@@ -11,24 +11,51 @@ from typing import Any
 
 from msa_trainer import __version__
 
-PARTIAL, NOTHING_DONE, INTERRUPTED = 1, 2, 130
+CANNOT_TRAIN, NOTHING_DONE, INTERRUPTED = 1, 2, 130
 DESCRIPTION = "Bone metastases on planar bone scans inside nnU-Net v2: conversion, training, evaluation. Research use only."
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 partial, 2 nothing done (usage, bad input)."""
-    arguments = _parser().parse_args(argv)
-    command: Callable[[argparse.Namespace], int] = arguments.run
     try:
-        code = command(arguments)
-        sys.stdout.flush()
-        return code
-    except KeyboardInterrupt:
-        print(f"msa {arguments.command}: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        try:
+            return _run(_parser().parse_args(argv))
+        finally:  # here, and not when Python ends: a closed pipe is dealt with below, for --help too
+            sys.stdout.flush()
     except BrokenPipeError:  # `msa info | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    command: Callable[[argparse.Namespace], int] = arguments.run
+    try:
+        return command(arguments)
+    except KeyboardInterrupt:
+        print(f"msa {arguments.command}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except OSError as reason:
+        print(f"msa {arguments.command}: {reason.filename or 'output'}: {reason.strerror or reason}", file=sys.stderr)
+    except _bad_input() as reason:
+        print(f"msa {arguments.command}: {reason}", file=sys.stderr)
+    return NOTHING_DONE
+
+
+def _bad_input() -> tuple[type[Exception], ...]:
+    """What the packages raise with a sentence for the user; imported only once something was raised."""
+    from dataset_conversion.errors import ConversionError
+    from evaluation.errors import UnusableInputError
+
+    return ConversionError, UnusableInputError
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Names the default of every option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,7 +79,7 @@ def _command(
         help=summary,
         description=summary,
         epilog=f"example: {example}",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_HelpFormatter,
     )
     parser.set_defaults(run=run)
     return parser
@@ -62,7 +89,7 @@ def _add_env(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = _command(
         commands, "env", "print nnU-Net's variables for a shell, or run one command with them", 'eval "$(msa env)"', _env
     )
-    parser.add_argument("--root", type=Path, help="put nnU-Net's three folders under this one")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="put nnU-Net's three folders under this one")
     parser.add_argument(
         "program", nargs=argparse.REMAINDER, metavar="-- COMMAND...", help="run this command in the environment"
     )
@@ -79,7 +106,7 @@ def _env(arguments: argparse.Namespace) -> int:
 
 
 def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _command(commands, "info", "versions, devices, and whether nnU-Net finds MSATrainer", "msa info --json", _info)
+    parser = _command(commands, "info", "versions, devices, and whether training can start", "msa info --json", _info)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -88,7 +115,7 @@ def _info(arguments: argparse.Namespace) -> int:
 
     found = collect(os.environ)
     print(as_json(found) if arguments.json else as_text(found))
-    return 0 if found["trainer_found"] else PARTIAL
+    return 0 if found["can_train"] else CANNOT_TRAIN
 
 
 def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -103,13 +130,7 @@ def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _phantom(arguments: argparse.Namespace) -> int:
     from dataset_conversion.phantom import write_phantom
 
-    from dataset_conversion.errors import ConversionError
-
-    try:
-        studies = write_phantom(arguments.output, arguments.patients, arguments.seed)
-    except ConversionError as reason:
-        print(f"msa phantom: {reason}", file=sys.stderr)
-        return NOTHING_DONE
+    studies = write_phantom(arguments.output, arguments.patients, arguments.seed)
     print(f"{len(studies)} studies of {arguments.patients} phantom patients in {arguments.output}")
     return 0
 

@@ -11,6 +11,7 @@ from dynamic_network_architectures.building_blocks.helper import convert_dim_to_
 from torch import nn
 
 from msa_trainer.blocks import LEAKY_SLOPE, CascadedDilatedConv, ConvNormAct, MultiScaleModule
+from msa_trainer.checkpoint import refuse_other_architecture
 
 # Coarser maps than this see less context than the dilated cascade that takes their place (15 px).
 SMALLEST_SIDE = 12
@@ -162,3 +163,8 @@ class MSAGenerator(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         out: torch.Tensor | list[torch.Tensor] = self.decoder(self.encoder(x))
         return out
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As torch's, but another architecture's weights end in one sentence; nnU-Net's predictor loads them here."""
+        refuse_other_architecture(state_dict, self, "The checkpoint")
+        return super().load_state_dict(state_dict, *args, **kwargs)

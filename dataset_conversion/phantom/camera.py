@@ -39,7 +39,8 @@ def projection(planes: Sequence[np.ndarray], view: View, parameters: PhantomPara
         (seen(plane, depth, parameters) for plane, depth in zip(planes, depths_mm(parameters, view), strict=True)),
         np.zeros_like(planes[0]),
     )
-    return primary + scatter(primary, parameters)
+    total: np.ndarray = primary + scatter(primary, parameters)
+    return total
 
 
 def scatter(primary: np.ndarray, parameters: PhantomParameters) -> np.ndarray:
