@@ -24,6 +24,7 @@ START_AGAIN = f"unset {EXTERNAL_TRAINERS}; {SET_VARIABLES}"
 INSTALL_NNUNET = 'pip install "nnunetv2>=2.8,<2.9"'
 MATCH_TORCH = 'pip install --force-reinstall "torch>=2.14" "torchvision>=0.29.1"'
 OURS = "msa_trainer.trainer"
+NOT_THERE = "Could not find requested nnunet trainer"  # nnU-Net's words when its look-up ran and found nothing
 GIB = 2**30
 SAYS = "msa-info "  # begins each line of the probe's that counts: modules it imports may print their own
 # Run in a process of its own, without the current folder on the path, as nnUNetv2_train runs.
@@ -57,7 +58,7 @@ def collect(environment: Mapping[str, str]) -> dict[str, Any]:
     module = said[1] if len(said) > 1 else None
     problems = [
         *_version_problems(),
-        *([] if module == OURS else [diagnose(probe.stderr, module, environment)]),
+        *([] if module == OURS else [diagnose(probe.stderr, module, environment, torch_imports=bool(said))]),
         *_folder_problems(environment),
     ]
     return {
@@ -74,10 +75,11 @@ def collect(environment: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def diagnose(error: str, module: str | None, environment: Mapping[str, str]) -> tuple[str, str]:
+def diagnose(error: str, module: str | None, environment: Mapping[str, str], torch_imports: bool = True) -> tuple[str, str]:
     """Why nnU-Net's look-up did not find our MSATrainer, and what to type.
 
-    error: what the look-up wrote to stderr; module: where it found a class of this name, None where it found none.
+    error: what the look-up wrote to stderr; module: where it found a class of this name, None where it found none;
+    torch_imports: whether the look-up got as far as nnU-Net.
     """
     last = error.strip().splitlines()[-1] if error.strip() else "no message"
     if module is None:
@@ -85,22 +87,24 @@ def diagnose(error: str, module: str | None, environment: Mapping[str, str]) -> 
             for name, remedy in (("torch", MATCH_TORCH), ("nnunetv2", INSTALL_NNUNET), ("timm", "pip install timm")):
                 if f"'{name}'" in last:
                     return f"{name} is not installed in this Python ({sys.executable}).", remedy
+        if not torch_imports:
+            return f"torch does not import: {last}", MATCH_TORCH
         if "recursive_find_trainer_class_by_name" in last and last.startswith("ImportError"):
             return f"nnunetv2 {_version('nnunetv2')} has no look-up for external trainers.", INSTALL_NNUNET
         if "torchvision" in error:
             return f"torchvision, which nnU-Net's look-up imports through timm, does not import: {last}", MATCH_TORCH
     entries = [entry for entry in environment.get(EXTERNAL_TRAINERS, "").split(os.pathsep) if entry]
-    if not entries:
+    ran = module is not None or NOT_THERE in error
+    if not entries and ran:
         return f"{EXTERNAL_TRAINERS} is not set in this shell.", SET_VARIABLES
     if any(_holds_the_package(entry) for entry in entries):
         return f"{EXTERNAL_TRAINERS} names {_judged(entries)}; expected {TRAINER_FOLDER}.", START_AGAIN
     if module is not None:
         return f"nnU-Net finds another class named MSATrainer first, in {module}.", f"Remove or rename it, then {SET_VARIABLES}"
-    if all(Path(entry).resolve() != TRAINER_FOLDER for entry in entries):
+    if ran and all(Path(entry).resolve() != TRAINER_FOLDER for entry in entries):
         return f"{EXTERNAL_TRAINERS} names {_judged(entries)}; expected {TRAINER_FOLDER}.", SET_VARIABLES
-    others = [entry for entry in entries if Path(entry).resolve() != TRAINER_FOLDER]
-    if others:
-        return f"nnU-Net's look-up failed: {last}. Besides ours it searched {_judged(others)}.", START_AGAIN
+    if any(Path(entry).resolve() != TRAINER_FOLDER for entry in entries):
+        return f"nnU-Net's look-up failed: {last}. It searched {_judged(entries)}.", START_AGAIN
     return f"nnU-Net's look-up failed: {last}", 'python -c "import msa_trainer.variants"  # shows the whole message'
 
 

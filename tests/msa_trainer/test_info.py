@@ -123,7 +123,7 @@ def test_a_torch_that_does_not_import_is_no_missing_gpu(
     done = info_of(ready | broken("torch", "raise OSError('libcudart.so.12: cannot open shared object file')"))
     assert done.returncode == 1
     assert "GPU unknown: torch does not import" in done.stdout
-    assert "problem: nnU-Net's look-up failed: OSError: libcudart.so.12: cannot open shared object file" in done.stdout
+    assert "problem: torch does not import: OSError: libcudart.so.12: cannot open shared object file" in done.stdout
 
 
 def test_an_nnunet_of_another_series_is_a_problem(ready: dict[str, str], tmp_path: Path) -> None:
