@@ -121,8 +121,9 @@ def test_the_folder_that_msa_phantom_writes_is_one_that_msa_convert_reads(tmp_pa
 def test_a_reader_that_went_away_is_no_error(arguments: list[str], tmp_path: Path) -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # or nothing is left to flush
     with os.fdopen(write_end) as closed:
-        done = subprocess.run([MSA, *arguments], stdout=closed, stderr=subprocess.PIPE, cwd=tmp_path, text=True)
+        done = subprocess.run([MSA, *arguments], stdout=closed, stderr=subprocess.PIPE, cwd=tmp_path, env=buffered, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -120,7 +120,9 @@ def test_a_missing_package_is_named(
 def test_a_torch_that_does_not_import_is_no_missing_gpu(
     ready: dict[str, str], broken: Callable[[str, str], dict[str, str]]
 ) -> None:
-    done = info_of(ready | broken("torch", "raise OSError('libcudart.so.12: cannot open shared object file')"))
+    variables = ready | broken("torch", "raise OSError('libcudart.so.12: cannot open shared object file')")
+    del variables[EXTERNAL_TRAINERS]  # unset as well: torch comes first
+    done = info_of(variables)
     assert done.returncode == 1
     assert "GPU unknown: torch does not import" in done.stdout
     assert "problem: torch does not import: OSError: libcudart.so.12: cannot open shared object file" in done.stdout
@@ -162,6 +164,11 @@ def test_every_kind_of_wrong_folder_has_its_own_words(value: str, says: str, rem
     reason, typed = info.diagnose(NOT_FOUND, None, {EXTERNAL_TRAINERS: value})
     assert says in reason
     assert typed == remedy
+
+
+def test_an_error_of_nnunets_own_is_not_taken_for_an_unset_variable() -> None:
+    reason, _ = info.diagnose("ImportError: cannot import name 'x' from 'nnunetv2'", None, {})
+    assert reason.endswith("ImportError: cannot import name 'x' from 'nnunetv2'")
 
 
 def test_another_class_of_the_same_name_is_said_where_it_stands() -> None:

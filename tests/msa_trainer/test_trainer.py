@@ -215,6 +215,30 @@ def test_every_logged_value_is_a_plain_float_or_a_list_of_them(make_trainer: Cal
     assert (Path(trainer.output_folder) / "progress_adversarial.png").stat().st_size > 10_000
 
 
+def test_what_is_logged_reaches_every_logger_that_nnunet_has_switched_on(make_trainer: Callable[..., Any]) -> None:
+    class Recorder:  # as nnU-Net's own W&B logger, which needs an account
+        def __init__(self) -> None:
+            self.seen: dict[str, list[tuple[int, Any]]] = {}
+
+        def log(self, key: str, value: Any, step: int) -> None:
+            self.seen.setdefault(key, []).append((step, value))
+
+        def update_config(self, config: dict[str, Any]) -> None: ...
+
+    recorder = Recorder()
+    trainer = make_trainer(FromTheStart, epochs=2)
+    trainer.logger.loggers.append(recorder)
+    trainer.run_training()
+    for name in trainer._log_keys:
+        assert [step for step, _ in recorder.seen[name]] == [0, 1], name
+        assert all(isinstance(value, float) for _, value in recorder.seen[name]), name
+
+
+def test_a_checkpoint_is_written_at_least_every_ten_epochs(make_trainer: Callable[..., Any]) -> None:
+    for name in variants.__all__:
+        assert make_trainer(getattr(variants, name)).save_every <= 10, name
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # nnU-Net divides 0 by 0 there
 def test_an_epoch_without_lesion_and_prediction_does_not_freeze_the_best_checkpoint(make_trainer: Callable[..., Any]) -> None:
     trainer = make_trainer(variants.MSATrainerNoAdversary, epochs=2)
