@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import csv
-import errno
 import json
+import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813  its customary name
 
 from dataset_conversion.errors import ConversionError
+from dataset_conversion.exchange import exchange, recover
+from dataset_conversion.network_input import CHANNEL_NAMES, Channels, FileFormat
 from dataset_conversion.scintigram import View
+from dataset_conversion.staging.records import RECORDS
 
-Channels = Literal["zscore", "anscombe"]
-CHANNELS: tuple[Channels, ...] = get_args(Channels)
-# nnU-Net picks the normalisation by channel name: "zscore" is in its table, and what is not in it gets the z-score too.
-CHANNEL_NAMES: dict[Channels, str] = {"zscore": "zscore", "anscombe": "anscombe"}
-LABELS = {"background": 0, "metastasis": 1}
-FILE_ENDING = ".nii.gz"
+Split = Literal["train", "test"]
 RECIPE_VERSION = 1
-MANIFEST_SCHEMA = 1
+MANIFEST_SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -33,14 +30,17 @@ class ManifestRow:
     """One case in manifest.csv: nothing here leads back to a person without the key.
 
     study: number of the patient's scan, from 1. fold: the fold whose validation set holds the case, None in a test set.
+    height, width: px of the written image, whose first pixel is row crop_top, column crop_left of the whole view of full_height
+    x full_width px; so a prediction goes back into the whole body. counts: of the whole view.
     lesions: 8-connected components of the mask; lesions and area are None without a label.
+    shift_rows, shift_cols: px by which the second channel was moved, None with a single one. flags: as on the QC page.
     """
 
     case: str
     patient: str
     study: int
     view: View
-    split: Literal["train", "test"]
+    split: Split
     height: int
     width: int
     spacing_row_mm: float
@@ -49,38 +49,36 @@ class ManifestRow:
     lesions: int | None
     lesion_area_mm2: float | None
     fold: int | None
+    crop_top: int
+    crop_left: int
+    full_height: int
+    full_width: int
+    shift_rows: int | None
+    shift_cols: int | None
+    flags: str
     source_sha256: str
 
 
-def network_input(counts: np.ndarray, channels: Channels) -> np.ndarray:
-    """Turn counts (H, W) into what is written for the network, float32 and strictly positive everywhere.
+@dataclass(frozen=True)
+class Recipe:
+    """How a dataset's images and labels were made: what prediction must repeat, and the classes. Nothing about patients.
 
-    zscore: n + 1. anscombe: 2 sqrt(n + 3/8), of variance close to 1 for Poisson counts (Anscombe 1948). nnU-Net crops zeros and
-    may then normalise within the rest only, so there are none.
+    labels: as nnU-Net wants them, background 0 and the ignore label, where there is one, highest.
     """
-    n = counts.astype(np.float64)
-    values: np.ndarray = n + 1 if channels == "zscore" else 2 * np.sqrt(n + 3 / 8)
-    return values.astype(np.float32)
 
-
-def write_image(path: Path, pixels: np.ndarray, spacing_mm: tuple[float, float]) -> None:
-    """Write (H, W) pixels as a true 2-D NIfTI with (row, column) spacing in mm; the same pixels give the same bytes.
-
-    Raises OSError where the file cannot be written.
-    """
-    image = sitk.GetImageFromArray(pixels)
-    image.SetSpacing((spacing_mm[1], spacing_mm[0]))
-    try:
-        sitk.WriteImage(image, str(path), useCompression=True)
-    except RuntimeError as error:  # SimpleITK's only exception
-        raise OSError(errno.EIO, "the image cannot be written (is the disk full?)", str(path)) from error
+    crop: str
+    views: Literal["single", "paired"]
+    channels: Channels
+    pixel_rule: str
+    file_format: FileFormat
+    labels: Mapping[str, int]
 
 
 class RawDataset:
     """A dataset under construction in a hidden folder beside its place; nnU-Net never sees it half-written.
 
-    `staged` is where images and labels are first written under any name. `finish` puts everything in its place at once;
-    `discard` leaves no trace. A killed run's leftovers are cleared away, and what it had moved aside is put back.
+    `staged` is where files are first written under any name. `finish` puts everything in its place at once; `discard` leaves no
+    trace. A killed run's leftovers are cleared away, and what it had moved aside is put back.
     """
 
     def __init__(self, raw: Path, dataset_id: int, name: str) -> None:
@@ -92,9 +90,9 @@ class RawDataset:
         self.name = f"Dataset{dataset_id:03d}_{name}"
         self.raw = raw
         self.folder = raw / self.name
-        self._partial = raw / f".{self.name}.partial"
-        self._aside = raw / f".{self.name}.old"
-        self.staged = self._partial / "staged"
+        # A name of this process's own: a killed run's workers may still be writing into theirs.
+        self.partial = raw / f".{self.name}.partial-{os.getpid()}"
+        self.staged = self.partial / "staged"
         others = [path.name for path in raw.glob(f"Dataset{dataset_id:03d}_*") if path.name != self.name]
         if others:
             raise ConversionError(
@@ -104,71 +102,95 @@ class RawDataset:
             raise ConversionError(f"{self.folder}: exists and was not made by this command; move it away or choose another id.")
 
     def start(self) -> None:
-        """Make the staging folder, after clearing up what a killed run left."""
-        self.discard()
+        """Make the staging folder, after clearing up what killed runs left."""
+        recover(self.folder)
+        for leftover in self.raw.glob(f".{self.name}.partial-*"):
+            shutil.rmtree(leftover)
         self.staged.mkdir(parents=True)
 
     def discard(self) -> None:
         """Remove what was staged; a finished dataset stays, and one that was moved aside for a swap comes back."""
-        if self._aside.exists() and not self.folder.exists():
-            self._aside.rename(self.folder)
-        for folder in (self._partial, self._aside):
-            if folder.exists():
-                shutil.rmtree(folder)
+        recover(self.folder)
+        shutil.rmtree(self.partial, ignore_errors=True)
 
-    def place(self, staged: Path, case: str, *, split: Literal["train", "test"], is_label: bool) -> None:
-        """Move a staged file to where nnU-Net looks for the case's image or label."""
-        folder = ("labels" if is_label else "images") + ("Tr" if split == "train" else "Ts")
-        target = self._partial / folder / (case + ("" if is_label else "_0000") + FILE_ENDING)
+    def place(
+        self,
+        staged: Path,
+        case: str,
+        *,
+        split: Split,
+        kind: Literal["image", "label", "opposite", "thumbnail"],
+    ) -> Path:
+        """Move a staged file to where it belongs, nnU-Net's folders or (thumbnail) that of the QC page; returns its new path.
+
+        opposite: the image's second channel.
+        """
+        suffix = "".join(staged.suffixes[-2:]) if staged.name.endswith(".nii.gz") else staged.suffix
+        if kind == "thumbnail":
+            target = self.thumbnail(case)
+        elif kind == "label":
+            target = self.partial / f"labels{_ending(split)}" / (case + suffix)
+        else:
+            target = self.partial / f"images{_ending(split)}" / f"{case}_000{int(kind == 'opposite')}{suffix}"
         target.parent.mkdir(exist_ok=True)
         staged.rename(target)
+        return target
+
+    def thumbnail(self, case: str) -> Path:
+        """Where the picture of a case lies while the dataset is being built: among what the next conversion may take over."""
+        return self.partial / RECORDS / f"{case}.webp"
+
+    def write(self, name: str, content: str) -> None:
+        """Write a text file beside dataset.json."""
+        (self.partial / name).write_text(content, encoding="utf-8")
 
     def finish(
         self,
         rows: Sequence[ManifestRow],
         folds: Sequence[dict[str, list[str]]],
-        channels: Channels,
-        pixel_rule: str,
+        recipe: Recipe,
         record: dict[str, Any],
     ) -> None:
-        """Write the dataset's JSON and CSV files, then swap it in; `record` goes into manifest.json.
+        """Write dataset.json, splits_final.json and the manifest, then swap the dataset in; `record` goes into manifest.json.
 
         splits_final.json is written where there are folds: a dataset of test images alone has none.
         """
         training = [row for row in rows if row.split == "train"]
         spacing = np.median([(row.spacing_row_mm, row.spacing_col_mm) for row in training or rows], axis=0)
         # What prediction must know; nnU-Net copies dataset.json into every model folder, so nothing about patients.
-        recipe = {
+        msa = {
             "version": RECIPE_VERSION,
-            "crop": "none",
-            "views": "single",
-            "channels": channels,
-            "pixel_rule": pixel_rule,
+            "crop": recipe.crop,
+            "views": recipe.views,
+            "channels": recipe.channels,
+            "pixel_rule": recipe.pixel_rule,
             # Row and column, the median of the training cases; of all where none is for training.
             "spacing_mm": [float(value) for value in spacing],
         }
+        n_channels = 2 if recipe.views == "paired" else 1
         dataset = {
-            "channel_names": {"0": CHANNEL_NAMES[channels]},
-            "labels": LABELS,
+            "channel_names": {str(channel): CHANNEL_NAMES[recipe.channels] for channel in range(n_channels)},
+            "labels": dict(recipe.labels),
             "numTraining": len(training),
-            "file_ending": FILE_ENDING,
-            "msa": recipe,
+            "file_ending": f".{recipe.file_format}",
+            "msa": msa,
         }
         shutil.rmtree(self.staged)
-        _write_json(self._partial / "dataset.json", dataset)
+        self.write("dataset.json", _as_json(dataset))
         if folds:
-            _write_json(self._partial / "splits_final.json", list(folds))
-        manifest = {"schema": MANIFEST_SCHEMA, "dataset": self.name, "recipe": recipe, **record}
-        _write_json(self._partial / "manifest.json", {**manifest, "cases": [asdict(row) for row in rows]})
-        with (self._partial / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+            self.write("splits_final.json", _as_json(list(folds)))
+        manifest = {"schema": MANIFEST_SCHEMA, "dataset": self.name, "recipe": msa, **record}
+        self.write("manifest.json", _as_json({**manifest, "cases": [asdict(row) for row in rows]}))
+        with (self.partial / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, [field.name for field in fields(ManifestRow)], lineterminator="\n")
             writer.writeheader()
             writer.writerows(asdict(row) for row in rows)
-        if self.folder.exists():
-            self.folder.rename(self._aside)
-        self._partial.rename(self.folder)
-        self.discard()
+        exchange(self.partial, self.folder)
 
 
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+def _ending(split: Split) -> str:
+    return "Tr" if split == "train" else "Ts"
+
+
+def _as_json(content: Any) -> str:
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"

@@ -46,19 +46,24 @@ def store_key(path: Path, key: bytes) -> None:
         file.write(key.hex() + "\n")
 
 
-def pseudonyms(patients: Iterable[str], key: bytes) -> dict[str, str]:
-    """Map patient identifiers to "P" and 6 to 8 hexadecimal digits of HMAC-SHA256(key, identifier), all different.
+def digest(identifier: str, key: bytes) -> str:
+    """HMAC-SHA256(key, identifier) in 64 hexadecimal digits: stands for the identifier wherever it may be written."""
+    return hmac.digest(key, identifier.encode(errors="surrogateescape"), "sha256").hex()
+
+
+def pseudonyms(digests: Iterable[str]) -> dict[str, str]:
+    """Map patients' digests to "P" and their first 6 to 8 digits, all different.
 
     Raises ConversionError in the unlikely case that two patients still share 8 digits.
     """
-    digests = {patient: hmac.digest(key, patient.encode(), "sha256").hex() for patient in patients}
+    patients = sorted(set(digests))
     names: dict[str, str] = {}
     for length in range(SHORTEST, LONGEST + 1):
-        waiting = {patient: digest[:length] for patient, digest in digests.items() if patient not in names}
+        waiting = {patient: patient[:length] for patient in patients if patient not in names}
         shared = Counter(waiting.values())
         names.update({patient: f"P{short}" for patient, short in waiting.items() if shared[short] == 1})
-    if len(names) < len(digests):
+    if len(names) < len(patients):
         raise ConversionError(
-            f"{len(digests) - len(names)} patients get the same pseudonym with this key; use another key file."
+            f"{len(patients) - len(names)} patients get the same pseudonym with this key; use another key file."
         )
     return names

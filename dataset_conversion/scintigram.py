@@ -21,6 +21,8 @@ class Scintigram:
     patient: the patient's identifier as the source states it; it is pseudonymised before anything is written.
     study, instance: DICOM UIDs; they group the views of a visit and match outlines to a scan.
     frame: 1-based frame number within `source`.
+    person: name and birth date, to notice one patient under two identifiers; compared in memory, never written.
+    burned_in: the header says that text is burned into the pixels.
     """
 
     counts: np.ndarray
@@ -31,3 +33,5 @@ class Scintigram:
     instance: str
     frame: int
     source: Path
+    person: str = ""
+    burned_in: bool = False

@@ -1,4 +1,4 @@
-"""What every annotation format is read into: labelled outlines in the pixel frame of one view."""
+"""What every annotation format is read into: labelled outlines or regions in the pixel frame of one view."""
 
 from __future__ import annotations
 
@@ -22,9 +22,37 @@ class LesionOutline:
 
 
 @dataclass(frozen=True)
-class AnnotatedView:
-    """All outlines one reader drew on one view of shape (height, width) px."""
+class LesionRegion:
+    """Pixels of one lesion, from formats that store pixels instead of a line.
 
-    outlines: tuple[LesionOutline, ...]
+    mask: (h, w) bool. top, left: row and column of the view where the mask's first pixel lies.
+    """
+
+    label: str
+    mask: np.ndarray
+    top: int
+    left: int
+    group: int | None = None
+
+
+@dataclass(frozen=True)
+class AnnotatedView:
+    """All outlines and regions one reader drew on one view of shape (height, width) px; none: declared free of lesions."""
+
+    outlines: tuple[LesionOutline | LesionRegion, ...]
     height: int
     width: int
+
+
+@dataclass(frozen=True)
+class ViewAnnotation:
+    """One view's annotation as a file holds it, with what the file says of the image it was drawn on.
+
+    image_name: the image's file name without folders, as LabelMe and COCO state it. instance, frame: SOP Instance UID and
+    1-based frame number, as DICOM SEG states them. None where the format does not say.
+    """
+
+    content: AnnotatedView
+    image_name: str | None = None
+    instance: str | None = None
+    frame: int | None = None

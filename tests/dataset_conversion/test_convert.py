@@ -228,7 +228,8 @@ def test_scans_without_any_outlines_become_a_dataset_to_predict(
     for path in options.input.rglob("*.json"):
         path.unlink()
     assert run(replace(options, unlabelled="test")) == 0
-    assert {path.name for path in _folder(options).iterdir()} == {"dataset.json", "imagesTs", "manifest.csv", "manifest.json"}
+    seen = {path.name for path in _folder(options).iterdir() if not path.name.startswith(".")}
+    assert seen == {"dataset.json", "imagesTs", "manifest.csv", "manifest.json", "qc.html"}
     dataset = json.loads((_folder(options) / "dataset.json").read_text())
     assert (dataset["numTraining"], dataset["msa"]["spacing_mm"]) == (0, [2.26, 2.5])
     assert "test: 12 views of 6 patients" in capsys.readouterr().out
@@ -321,14 +322,22 @@ def test_two_outline_files_for_one_view_stop_the_run(
 ) -> None:
     (options.input / "reader2").mkdir()
     write_outlines(options.input / "reader2" / "scan1_anterior.json", (8, 8, 2))
-    assert "the anterior view already has scan1_anterior.json" in _refused(options, capsys)
+    assert "has outlines of 2 raters (reader2, scan1_anterior.json)" in _refused(options, capsys)
+    (options.input / "p1" / "reader2").mkdir()
+    write_outlines(options.input / "p1" / "scan1_ant.json", (8, 8, 2))
+    (options.input / "reader2" / "scan1_anterior.json").unlink()
+    assert "the anterior view already has scan1_ant.json; keep one of them" in _refused(options, capsys)
 
 
-def test_outlines_of_a_file_that_is_no_scan_stop_the_run(
+def test_outlines_of_a_file_that_is_no_scan_are_named_and_left_out(
     options: ConversionOptions, write_dicom: WriteDicom, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_dicom(options.input / "p1" / "scan1.dcm", lambda dataset: setattr(dataset, "Modality", "CT"))
-    assert "holds outlines of scan1.dcm, which is not converted: its modality is CT" in _refused(options, capsys)
+    assert run(options) == 1
+    said = capsys.readouterr()
+    assert "scan1_posterior.json: holds outlines of scan1.dcm, which is not converted: its modality is CT" in said.err
+    assert f"{options.input / 'p1' / 'scan1.dcm'}: skipped: its modality is CT" in said.err
+    assert len(_rows(options)) == 10
 
 
 def test_a_copy_of_a_scan_counts_once_and_with_outlines_of_its_own_stops_the_run(
@@ -356,7 +365,14 @@ def test_a_copy_of_a_scan_counts_once_and_with_outlines_of_its_own_stops_the_run
         ({"input": Path("absent")}, "absent: is no folder"),
         ({"dataset_id": 0}, "1 to 999"),
         ({"name": "a/b"}, "expected letters"),
-        ({"channels": "counts"}, "--channels is 'counts'"),
+        ({"channels": "rgb"}, "--channels is 'rgb'"),
+        ({"crop": "x"}, "--crop is 'x'"),
+        ({"views": "x"}, "--views is 'x'"),
+        ({"file_format": "x"}, "--format is 'x'"),
+        ({"file_format": "png", "channels": "anscombe"}, "png holds whole numbers only"),
+        ({"spacing": (2.0, -1.0)}, "--spacing is 2 -1"),
+        ({"labels": Path("absent.yaml")}, "absent.yaml: the labels file cannot be read"),
+        ({"pairs": Path("absent.csv")}, "absent.csv: cannot be read as a CSV table"),
         ({"pixel_rule": "x"}, "--pixel-rule is 'x'"),
         ({"unlabelled": "x"}, "--unlabelled is 'x'"),
         ({"jobs": 0}, "jobs is 0"),

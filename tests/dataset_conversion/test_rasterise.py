@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from dataset_conversion.annotations.outline import LesionOutline
+from dataset_conversion.annotations.outline import LesionOutline, LesionRegion
 from dataset_conversion.errors import ConversionError
 from dataset_conversion.rasterise import PIXEL_RULES, PixelRule, rasterise
 
@@ -170,3 +170,70 @@ def test_the_labelme_rule_makes_a_disc_of_two_pixels_radius_much_too_large() -> 
             sums[rule] += int(rasterise([disc], SHAPE, rule)[0].sum())
     assert sums["centre"] / 400 == pytest.approx(np.pi * 4, rel=0.03)
     assert sums["labelme"] / 400 == pytest.approx(1.63 * np.pi * 4, rel=0.05)
+
+
+def _inside_winding(x: float, y: float, points: np.ndarray) -> float:
+    """How often the line runs round a point: the angles its corners are seen under, added up."""
+    angles = np.arctan2(points[:, 1] - y, points[:, 0] - x)
+    turns = np.diff(angles, append=angles[0])
+    return float(np.round(((turns + np.pi) % (2 * np.pi) - np.pi).sum() / (2 * np.pi)))
+
+
+def test_the_core_of_a_star_drawn_in_one_stroke_is_outside() -> None:
+    """A pentagram encloses its core twice, its points once."""
+    angle = np.arange(5) * 4 * np.pi / 5
+    points = np.stack([10.2 + 9 * np.sin(angle), 12.1 - 9 * np.cos(angle)], axis=1)
+    mask, _ = rasterise([_outline(points)], SHAPE)
+    assert mask[12, 10] == 0
+    turns = np.array([[_inside_winding(column + 0.5, row + 0.5, points) for column in range(20)] for row in range(24)])
+    assert np.array_equal(mask, (turns % 2).astype(np.uint8))
+    assert (turns == 2).any()
+
+
+def test_a_hole_is_drawn_by_running_to_an_inner_ring_and_back() -> None:
+    keyhole = [[2, 2], [12, 2], [12, 12], [2, 12], [2, 2], [5, 5], [5, 9], [9, 9], [9, 5], [5, 5]]
+    mask, _ = rasterise([_outline(keyhole)], SHAPE)
+    expected = np.zeros(SHAPE, np.uint8)
+    expected[2:12, 2:12] = 1
+    expected[5:9, 5:9] = 0
+    differing = np.argwhere(mask != expected)
+    assert all(row == column for row, column in differing), "only pixels whose centre lies on the way in may differ"
+    assert not mask[6:9, 5].any()
+    assert mask.sum() == pytest.approx(100 - 16, abs=1)
+
+
+def _region(mask: object, top: int, left: int, label: str = "metastasis") -> LesionRegion:
+    return LesionRegion(label, np.array(mask, bool), top, left)
+
+
+@pytest.mark.parametrize("rule", PIXEL_RULES)
+@given(
+    st.lists(st.booleans(), min_size=12, max_size=12).filter(any),
+    st.integers(-5, 26),
+    st.integers(-6, 22),
+)
+def test_a_region_is_its_own_pixels_under_every_rule(rule: PixelRule, bits: list[bool], top: int, left: int) -> None:
+    region = _region(np.array(bits).reshape(3, 4), top, left)
+    inside = {
+        (top + row, left + column)
+        for row, column in np.argwhere(region.mask).tolist()
+        if 0 <= top + row < SHAPE[0] and 0 <= left + column < SHAPE[1]
+    }
+    if not inside:
+        with pytest.raises(ConversionError, match=r"region 1 \('metastasis'\) has no pixel inside the image"):
+            rasterise([region], SHAPE, rule)
+        return
+    mask, grown = rasterise([region], SHAPE, rule)
+    assert {tuple(pixel) for pixel in np.argwhere(mask).tolist()} == inside
+    assert (grown, mask.dtype) == (0, np.uint8)
+
+
+def test_regions_and_outlines_are_united() -> None:
+    mask, grown = rasterise([_region([[1, 0, 1]], 3, 2), _outline([[3, 3], [4, 3], [4, 4], [3, 4]])], SHAPE)
+    assert np.argwhere(mask).tolist() == [[3, 2], [3, 3], [3, 4]]
+    assert grown == 0
+
+
+def test_an_empty_region_is_refused_not_lost() -> None:
+    with pytest.raises(ConversionError, match=r"region 2 .* no pixel inside"):
+        rasterise([_region([[1]], 0, 0), _region([[0]], 0, 0)], SHAPE)

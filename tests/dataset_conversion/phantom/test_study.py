@@ -110,7 +110,7 @@ def test_what_is_written_reads_back_as_it_was_simulated(folder: Path) -> None:
         assert read.view == simulated.view
         assert np.array_equal(read.counts, simulated.counts)
         assert read.spacing_mm == (DEFAULT.spacing_mm, DEFAULT.spacing_mm)
-        drawn = labelme.read(folder / f"phantom_0002_{read.view}.json")
+        drawn = labelme.read(folder / f"phantom_0002_{read.view}.json")[0].content
         assert (drawn.height, drawn.width) == DEFAULT.shape
         assert len(drawn.outlines) == len(simulated.outlines)
         for written, original in zip(drawn.outlines, simulated.outlines, strict=True):

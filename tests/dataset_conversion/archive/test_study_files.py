@@ -3,9 +3,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pydicom
 import pytest
 
-from dataset_conversion.study_files import survey
+from dataset_conversion.archive.study_files import survey
 
 WriteOutlines = Callable[..., Path]
 
@@ -48,21 +49,11 @@ def test_of_scans_with_one_name_the_one_beside_the_outlines_is_meant(tmp_path: P
 
 
 def test_outlines_without_a_scan_stop_the_run(tmp_path: Path, write_outlines: WriteOutlines) -> None:
-    _touch(tmp_path / "scan.dcm")
+    _touch(tmp_path / "bone.dcm")
     write_outlines(tmp_path / "scam_anterior.json")
     (stop,) = survey(tmp_path).stops
-    assert "scam_anterior.json: holds outlines but there is no scan scam.dcm" in stop
-
-
-def test_unknown_labels_stop_the_run_and_known_spellings_do_not(tmp_path: Path, write_outlines: WriteOutlines) -> None:
-    _touch(tmp_path / "scan.dcm")
-    for label in ("Metastasis", " metastases", "METASTATIC", "lesion"):
-        write_outlines(tmp_path / "scan_anterior.json", (5, 5, 2), label=label)
-        assert survey(tmp_path).stops == []
-    write_outlines(tmp_path / "scan_anterior.json", (5, 5, 2), (9, 9, 2), label="fracture")
-    stops = survey(tmp_path).stops
-    assert len(stops) == 2
-    assert "scan_anterior.json: shape 2 has the label 'fracture'" in stops[1]
+    assert "scam_anterior.json" in stop
+    assert "holds outlines but there is no scan scam.dcm nor scan.dcm" in stop
 
 
 def test_damaged_outlines_are_told_apart_from_files_of_other_programs(tmp_path: Path) -> None:
@@ -83,3 +74,59 @@ def test_hidden_and_excluded_files_are_not_looked_at(tmp_path: Path, write_outli
     found = survey(tmp_path, exclude=[tmp_path / "raw"])
     assert list(found.scans) == [scan]
     assert found.stops == []
+
+
+def _header(path: Path, **attributes: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset = pydicom.Dataset()
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.save_as(path, enforce_file_format=False)
+    return path
+
+
+def test_outlines_named_by_the_instance_uid_belong_to_it_under_any_file_name(
+    tmp_path: Path, write_outlines: WriteOutlines
+) -> None:
+    scan = _header(tmp_path / "a" / "IM0001.dcm", Modality="NM", SOPInstanceUID="1.2.3.4")
+    _header(tmp_path / "b" / "IM0001.dcm", Modality="NM", SOPInstanceUID="1.2.3.5")
+    write_outlines(tmp_path / "1.2.3.4_posterior.json")
+    found = survey(tmp_path)
+    assert [annotation.view for annotation in found.scans[scan]] == ["posterior"]
+    assert found.stops == []
+
+
+def test_an_rtstruct_stops_the_run_with_the_reason(tmp_path: Path) -> None:
+    _header(tmp_path / "contours.dcm", Modality="RTSTRUCT", SOPInstanceUID="1.2.3")
+    found = survey(tmp_path)
+    assert found.scans == {}
+    assert "contours.dcm: is an RTSTRUCT" in found.stops[0]
+
+
+@pytest.mark.parametrize("mask", ["scan_anterior_mask.png", "scan_ant_seg.nii.gz", "scan_anterior_LABEL.tif"])
+def test_mask_images_are_outlines_of_the_scan_they_are_named_after(tmp_path: Path, mask: str) -> None:
+    scan = _touch(tmp_path / "scan.dcm")
+    _touch(tmp_path / mask)
+    found = survey(tmp_path)
+    (annotation,) = found.scans[scan]
+    assert (annotation.view, annotation.content, annotation.fault) == ("anterior", None, "")
+
+
+def test_raters_are_folders_without_scans_or_the_last_part_of_a_name(tmp_path: Path, write_outlines: WriteOutlines) -> None:
+    scan = _touch(tmp_path / "scans" / "p1" / "scan.dcm")
+    for folder in ("weber/batch1", "lang", "scans/p1"):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        write_outlines(tmp_path / folder / "scan_anterior.json")
+    write_outlines(tmp_path / "scans" / "p1" / "scan_anterior.roth.json")
+    assert sorted(annotation.rater for annotation in survey(tmp_path).scans[scan]) == ["", "lang", "roth", "weber"]
+
+
+def test_a_picture_of_a_dicom_scan_is_skipped_and_one_without_is_a_scan(tmp_path: Path) -> None:
+    scan, alone = _touch(tmp_path / "scan.dcm"), _touch(tmp_path / "other_anterior.png")
+    exported = _touch(tmp_path / "pngs" / "scan_anterior.png")
+    _touch(tmp_path / "other_anterior.scan.json")
+    found = survey(tmp_path)
+    assert sorted(found.scans) == sorted([scan, alone])
+    assert list(found.skipped) == [exported]

@@ -1,0 +1,1 @@
+"""Which files of an archive are scans and which are outlines, and whose outlines are whose."""

@@ -1,0 +1,1 @@
+"""What the scan readers are made of: opening files within bounds, decoding pixels, finding views, judging counts."""
