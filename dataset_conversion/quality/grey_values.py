@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-# A true maximum is one pixel or two (up to 9 among 200 phantom views of 0.15 to 3 million counts); a clipped bladder is dozens.
+# A true maximum is one pixel or two (up to 9 among 60 phantom views of 0.03 million counts); a clipped bladder is dozens.
 CLIPPED_PIXELS = 16
 # Where the maximum is the most that 8, 10, 12, 15 or 16 bits hold, fewer are no coincidence.
 LIMITS = (255, 1023, 4095, 32767, 65535)
@@ -26,7 +26,7 @@ TEXT_EDGE = 0.33
 def repeated_share(counts: np.ndarray) -> float:
     """Share of adjacent rows, or of adjacent columns if that is larger, that are identical, among those that are not constant.
 
-    Stretching by nearest neighbour by a factor f > 1 makes it 1 - 1/f; two rows of real counts are never the same.
+    Stretching by nearest neighbour by a factor f > 1 makes it 1 - 1/f; rows of real counts hardly ever repeat.
     """
     return max(_repeated_rows(counts), _repeated_rows(counts.T))
 

@@ -14,7 +14,7 @@ from dataset_conversion.scintigram import Scintigram
 # A frame of so few distinct values, or with so many repeated rows, is no image of a patient.
 DEGENERATE_VALUES = 2
 DEGENERATE_SHARE = 0.9
-# Real rows never repeat (0 in 201 views); this share is a stretch by a ninth.
+# Real rows hardly repeat (under 0.01 in 201 views); this share is a stretch by a ninth.
 STRETCHED_SHARE = 0.1
 # Whole-body views should hold some 1.5 million counts (SNMMI and EANM guidelines on bone scintigraphy), 112 a cm2 of an image
 # of 2.31 x 0.58 m, regional views more. A quarter of that (0.4 million) is unusual, a fiftieth (30,000) shows no skeleton;

@@ -130,6 +130,7 @@ def test_search_finds_a_case_within_the_flag_and_says_when_there_is_none(page: C
     shown.fill("#search", "p00")
     shown.keyboard.press("ArrowRight")  # moves the cursor, not the page
     expect(shown.locator("#place")).to_have_text("page 1 of 3")
+    shown.fill("#search", "p0045")
     shown.locator(".chips button").nth(2).click()
     expect(shown.locator("#cases figure")).to_have_count(0)
     expect(shown.locator("#status")).to_have_text("No view with “upside down” fits the search.")
