@@ -1,62 +1,53 @@
-"""The README's picture, made from a finished `make demo`: one test patient's two views and the recall by lesion size.
+"""The README's picture, made from a finished `make demo`: the viewer of its report, at the case with most found lesions.
 
-python benchmarks/readme_picture.py demo
+python benchmarks/readme_picture.py demo        (needs Chromium and the extra "dev", as the tests do)
 """
 
 from __future__ import annotations
 
 import argparse
-import io
-import json
+import shutil
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import SimpleITK as sitk  # noqa: N813
-from matplotlib.figure import Figure
-from matplotlib.image import imread
-
-from evaluation.overlay import overlay_png
-from evaluation.report import recall_by_size_png
+from PIL import Image
+from playwright.sync_api import sync_playwright
 
 PICTURE = Path(__file__).parents[1] / "docs" / "report.png"
-WIDTH_INCHES, DPI = 13, 80
-
-
-def array(path: Path) -> np.ndarray:
-    pixels: np.ndarray = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-    return pixels
+WINDOW = {"width": 1360, "height": 860}
+# Colours are enough for a grey picture with outlines; the file is half as large.
+COLOURS = 192
+BLINKING_MS = 3000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("demo", type=Path)
-    demo = parser.parse_args().demo
-    dataset = next((demo / "nnunet" / "nnUNet_raw").glob("Dataset501_*"))
-    manifest = pd.read_csv(dataset / "manifest.csv").query("split == 'test'").set_index("case")
-    found = pd.read_csv(demo / "evaluation" / "images.csv").set_index("case").join(manifest, rsuffix="_manifest")
-    patient = found.groupby(["patient", "study"]).lesions.sum().idxmax()
-    views = found[(found.patient == patient[0]) & (found.study == patient[1])].sort_index()
-    spacing = tuple(views[["spacing_row_mm", "spacing_col_mm"]].iloc[0])
-    pictures = [
-        overlay_png(
-            array(dataset / "imagesTs" / f"{case}_0000.nii.gz"),
-            array(dataset / "labelsTs" / f"{case}.nii.gz") > 0,
-            array(demo / "predictions" / f"{case}.nii.gz") > 0,
-            spacing,
-            title=f"{view} (phantom)",
-        )
-        for case, view in views.view.items()
-    ]
-    pictures.append(recall_by_size_png(json.loads((demo / "evaluation" / "summary.json").read_text())))
-    images = [imread(io.BytesIO(picture)) for picture in pictures]
-    shares = [image.shape[1] / image.shape[0] for image in images[:2]] + [1.1]
-    figure = Figure(figsize=(WIDTH_INCHES, WIDTH_INCHES / sum(shares)), dpi=DPI, layout="constrained")
-    for axes, image in zip(figure.subplots(1, 3, width_ratios=shares), images, strict=True):
-        axes.imshow(image, interpolation="antialiased")
-        axes.axis("off")
-    PICTURE.parent.mkdir(exist_ok=True)
-    figure.savefig(PICTURE)
+    parser.add_argument("demo", type=Path, help="folder of `msa demo`, or any with evaluation/ as `msa evaluate` writes it")
+    folder = parser.parse_args().demo / "evaluation"
+    lesions = pd.read_csv(folder / "lesions.csv")
+    found = lesions[(lesions["source"] == "reference") & (lesions["status"] != "missed")]
+    case = found["case"].value_counts().sort_index().idxmax()
+    own = lesions[lesions["case"] == case].reset_index(drop=True)
+    rows = own.loc[own["source"] == "reference", "centroid_row_px"]
+    central = int((rows - rows.median()).abs().idxmin())  # around it most of the others are in sight
+    browser_path = next(path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name)))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport=WINDOW)
+        page.goto((folder / "report.html").absolute().as_uri())
+        page.evaluate("msaViewer.ready")
+        page.keyboard.press("f")
+        page.locator(".v-cases button", has_text=str(case)).click()
+        page.wait_for_function("name => msaViewer.state().case === name", arg=str(case))
+        page.evaluate(f"msaViewer.openFinding({central})")
+        page.evaluate("msaViewer.zoomBy(0.62)")
+        page.wait_for_timeout(BLINKING_MS)
+        PICTURE.parent.mkdir(exist_ok=True)
+        page.locator("#msa-viewer").screenshot(path=str(PICTURE))
+        browser.close()
+    with Image.open(PICTURE) as image:
+        reduced = image.convert("RGB").quantize(COLOURS, Image.Quantize.FASTOCTREE)
+    reduced.save(PICTURE, optimize=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import SimpleITK
 from numpy.typing import NDArray
 
@@ -25,9 +24,10 @@ SPACING_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """The files of one case. prediction is None where it is missing, image where no images were asked for.
+    """The files of one case. prediction is None where it is missing, image and probabilities where none were asked for.
 
-    spacing_mm: pixel size that stands in for the files' own, None where theirs is used.
+    spacing_mm: pixel size that stands in for the files' own, None where theirs is used. probabilities: CASE.npz as
+    nnUNetv2_predict --save_probabilities writes it; None too where the prediction is missing.
     """
 
     case: str
@@ -37,22 +37,28 @@ class CaseFiles:
     prediction: Path | None
     image: Path | None
     spacing_mm: tuple[float, ...] | None
+    probabilities: Path | None = None
 
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a dataset.json says of the labels: the highest value, and the one nnU-Net ignores in training (or None)."""
+    """What a dataset.json says of the labels: the highest value, and the one nnU-Net ignores in training (or None).
+
+    has_regions: some label is a list of values, for which nnU-Net predicts overlapping regions and no background.
+    """
 
     highest: int
     ignore: int | None
     source: Path
+    has_regions: bool = False
 
 
 @dataclass(frozen=True)
 class CaseMasks:
     """One case in memory: foreground masks (H, W) or (D, H, W), pixel size in mm by array axis, image of the same shape.
 
-    reference_highest, prediction_highest: highest label value seen in the two files.
+    reference_highest, prediction_highest: highest label value seen in the two files. counted: where the reference is not of
+    the ignore label, True where there is none.
     """
 
     reference: NDArray[np.bool_]
@@ -61,6 +67,7 @@ class CaseMasks:
     image: NDArray[np.floating] | None
     reference_highest: int
     prediction_highest: int
+    counted: NDArray[np.bool_] | bool = True
 
 
 def mask_files(folder: Path, what: str) -> dict[str, Path]:
@@ -92,15 +99,16 @@ def find_cases(
     manifest: Path | None = None,
     images: Path | None = None,
     spacing: tuple[float, float] | None = None,
+    probabilities: Path | None = None,
 ) -> list[CaseFiles]:
     """Pair the files of all cases of the reference folder, ordered by case name.
 
     manifest: CSV with the columns case, patient and, where known, view, spacing_row_mm, spacing_col_mm; without it every case
     is its own patient. images: nnU-Net raw images, CASE_0000 with one of the mask suffixes. spacing: (row, column) pixel size
-    in mm for every case.
+    in mm for every case. probabilities: folder of CASE.npz.
 
-    Raises UnusableInputError: no reference, no prediction at all, a prediction without reference, a case that the manifest
-    or the images lack.
+    Raises UnusableInputError: no reference, no prediction at all, a prediction without reference, a case that the manifest,
+    the images or the probabilities lack.
     """
     references = mask_files(reference, "reference masks")
     predictions = mask_files(prediction, "predicted masks")
@@ -131,6 +139,7 @@ def find_cases(
                 prediction=predictions.get(case),
                 image=_image_file(images, case) if images is not None else None,
                 spacing_mm=spacing or (_manifest_spacing(row, path) if path.name.endswith(".png") else None),
+                probabilities=_probability_file(probabilities, case) if probabilities and case in predictions else None,
             )
         )
     return cases
@@ -141,6 +150,8 @@ def read_manifest(manifest: Path) -> dict[str, dict[str, str]]:
 
     Raises UnusableInputError: unreadable file, columns case and patient missing, empty patient, a case listed twice.
     """
+    import pandas as pd  # slow to import, and the processes that measure cases do without
+
     try:
         table = pd.read_csv(manifest, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
@@ -168,7 +179,8 @@ def read_declaration(folders: Sequence[Path]) -> Declaration | None:
     try:
         labels = json.loads(source.read_text(encoding="utf-8"))["labels"]
         values = {name: max(value) if isinstance(value, list) else int(value) for name, value in labels.items()}
-        return Declaration(max(values.values()), values.get("ignore"), source)
+        has_regions = any(isinstance(value, list) for value in labels.values())
+        return Declaration(max(values.values()), values.get("ignore"), source, has_regions)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnusableInputError(
             f'{source}: expected "labels" as in {{"background": 0, "metastasis": 1}} ({type(error).__name__}: {error}).'
@@ -197,7 +209,7 @@ def load_case(files: CaseFiles, declaration: Declaration | None = None) -> CaseM
     image = None
     if files.image is not None:
         image = _read_beside(files.image, files.reference, reference.shape, spacing, files.spacing_mm is not None)
-    counted = np.ones(reference.shape, dtype=bool)
+    counted: NDArray[np.bool_] | bool = True
     if declaration is not None and declaration.ignore is not None:
         counted = reference != declaration.ignore
     return CaseMasks(
@@ -207,6 +219,7 @@ def load_case(files: CaseFiles, declaration: Declaration | None = None) -> CaseM
         image=image,
         reference_highest=int(reference.max()),
         prediction_highest=int(prediction.max()),
+        counted=counted,
     )
 
 
@@ -269,6 +282,16 @@ def _image_file(folder: Path, case: str) -> Path:
             "Give the folder of nnU-Net raw images (imagesTr or imagesTs), or leave --images out."
         )
     return found[0]
+
+
+def _probability_file(folder: Path, case: str) -> Path:
+    path = folder / f"{case}.npz"
+    if not path.is_file():
+        raise UnusableInputError(
+            f"{path}: no probabilities for case {case}, which has a predicted mask. Give the folder that "
+            "nnUNetv2_predict --save_probabilities wrote, or leave --probabilities out."
+        )
+    return path
 
 
 def _manifest_spacing(row: dict[str, str], path: Path) -> tuple[float, float] | None:

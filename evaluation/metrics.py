@@ -3,11 +3,13 @@
 The rule, for every measure of evaluation:
 
 * reference and prediction both empty: the measure is undefined (NaN), left out of means, and counted;
-* one of them empty: the worst value: 0 for Dice, IoU and the normalised surface Dice, the image diagonal in mm for HD95;
-* precision without predicted pixels (or lesions) and recall without reference pixels (or lesions) divide by nothing and are
-  undefined (NaN), not 0: a lesion-free image does not lower recall.
+* one of them empty: the worst value: 0 for Dice, IoU, panoptic quality and the normalised surface Dice, the image diagonal in
+  mm for HD95 and the average surface distance;
+* what divides by the reference alone (recall, relative area difference) or the prediction alone (precision) is undefined
+  (NaN), not 0, where that is empty: a lesion-free image does not lower recall.
 
-The overlap measures below obey it by dividing: 0 / 0 is NaN. The others ask `empty_case_value`.
+The overlap measures below obey it by dividing: 0 / 0 is NaN. The others ask `empty_case_value`. What the rule does to a mean
+over images is shown beside it: the mean over images with lesions only, and the mean with `empty_as_one`.
 """
 
 from __future__ import annotations
@@ -65,6 +67,29 @@ def precision(tp: ArrayLike, fp: ArrayLike) -> NDArray[np.float64]:
 def recall(tp: ArrayLike, fn: ArrayLike) -> NDArray[np.float64]:
     """TP / (TP + FN), also known as sensitivity; NaN where the reference is empty."""
     return quotient(tp, np.asarray(tp, float) + np.asarray(fn))
+
+
+def relative_difference(reference: ArrayLike, prediction: ArrayLike) -> NDArray[np.float64]:
+    """(prediction - reference) / reference, of areas for instance; NaN where the reference is 0."""
+    return quotient(np.asarray(prediction, float) - np.asarray(reference, float), reference)
+
+
+def empty_as_one(values: ArrayLike) -> NDArray[np.float64]:
+    """Dice or IoU with 1 for empty against empty, the other rule in use, to show what the choice does."""
+    values = np.asarray(values, float)
+    return np.where(np.isnan(values), 1.0, values)
+
+
+def panoptic_quality(
+    iou_sum: ArrayLike, matches: ArrayLike, reference_lesions: ArrayLike, predicted_lesions: ArrayLike
+) -> NDArray[np.float64]:
+    """Sum of the matches' IoU / (TP + FP / 2 + FN / 2), Kirillov et al. 2019; NaN where there are no lesions at all.
+
+    matches (TP): one-to-one pairs of lesions whose IoU exceeds 1/2. It is the product of segmentation quality (mean IoU of
+    the matches) and recognition quality (their F1).
+    """
+    lesions = np.asarray(reference_lesions, float) + np.asarray(predicted_lesions, float)
+    return quotient(iou_sum, lesions / 2)  # TP + (P - TP) / 2 + (R - TP) / 2
 
 
 def lesion_f1(

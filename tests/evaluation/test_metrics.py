@@ -60,3 +60,21 @@ def test_lesion_f1_of_one_to_one_matching_is_the_usual_f1(tp: int, fp: int, fn: 
 def test_lesion_f1_is_the_harmonic_mean_where_one_prediction_finds_two_lesions() -> None:
     # Both reference lesions found by one of two predicted ones: sensitivity 1, precision 1/2.
     assert metrics.lesion_f1(2, 2, 1, 2) == pytest.approx(2 * 1 * 0.5 / 1.5)
+
+
+@given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.floats(0.51, 1))
+def test_panoptic_quality_is_segmentation_times_recognition_quality(tp: int, fp: int, fn: int, mean_iou: float) -> None:
+    quality = metrics.panoptic_quality(tp * mean_iou, tp, tp + fn, tp + fp)
+    if tp + fp + fn == 0:
+        assert np.isnan(quality)
+    else:
+        assert quality == pytest.approx(mean_iou * tp / (tp + fp / 2 + fn / 2))
+
+
+def test_relative_difference_is_signed_and_undefined_without_reference() -> None:
+    assert metrics.relative_difference([4.0, 4.0, 0.0], [5.0, 0.0, 3.0]).tolist()[:2] == [0.25, -1.0]
+    assert np.isnan(metrics.relative_difference(0, 3))
+
+
+def test_counting_empty_as_one_changes_the_undefined_alone() -> None:
+    assert metrics.empty_as_one([0.0, 0.5, np.nan]).tolist() == [0.0, 0.5, 1.0]

@@ -1,0 +1,57 @@
+"""A browser for the pages that commands write."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+# Debian calls it chromium, other systems chromium-browser or google-chrome.
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_ARGUMENTS = ("--no-sandbox", "--headless", "--disable-gpu", "--disable-background-networking")
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium of the system; its absence fails the tests of pages, it does not skip them."""
+    path = next((found for name in _NAMES if (found := shutil.which(name))), None)
+    assert path, f"none of {', '.join(_NAMES)} is installed; the pages are tested in it (apt-get install chromium)."
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=list(_ARGUMENTS))
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[OpenPage]:
+    """Open a file as `page(path, width=, height=)`; a console error and any request but for that file fails the test."""
+    context = browser.new_context()
+    opened: set[str] = set()
+    complaints: list[str] = []
+
+    def heard(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            complaints.append(message.text)
+
+    def requested(request: Request) -> None:
+        if request.url not in opened and not request.url.startswith(("data:", "blob:")):
+            complaints.append(f"request of {request.url[:200]}")
+
+    def open_file(path: Path, width: int = 1500, height: int = 950) -> Page:
+        one = context.new_page()
+        one.set_viewport_size({"width": width, "height": height})
+        one.on("console", heard)
+        one.on("pageerror", lambda error: complaints.append(str(error)))
+        one.on("request", requested)
+        opened.add(path.absolute().as_uri())
+        one.goto(path.absolute().as_uri())
+        return one
+
+    yield open_file
+    context.close()
+    assert not complaints, complaints
