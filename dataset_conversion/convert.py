@@ -45,6 +45,7 @@ class ConversionOptions:
     raw: nnU-Net's raw folder, default the environment's nnUNet_raw. key: pseudonym key, default msa_pseudonym.key in `raw`.
     labels: YAML file that says what labels mean. pairs: CSV table of scans and their outlines. raters: "majority", "staple" or
     a rater's name where several drew. spacing: (row, column) pixel size in mm for pictures and arrays without one.
+    jobs: worker processes, one a core by default.
     unlabelled: what becomes of views without an outline file: left out, test images without a label, or lesion-free.
     """
 
@@ -67,7 +68,7 @@ class ConversionOptions:
     allow_lossy: bool = False
     key: Path | None = None
     seed: int = 0
-    jobs: int = 1
+    jobs: int | None = None
 
 
 def run(options: ConversionOptions) -> int:
@@ -172,7 +173,7 @@ def _checked(options: ConversionOptions) -> Path:
     for what, value, allowed in choices:
         if value not in allowed:
             raise ConversionError(f"{what} is {value!r}; expected {' or '.join(allowed)}.")
-    if options.jobs < 1 or options.seed < 0:
+    if (options.jobs is not None and options.jobs < 1) or options.seed < 0:
         raise ConversionError(f"jobs is {options.jobs} and seed {options.seed}; expected at least 1 and at least 0.")
     if options.spacing is not None and not all(0 < mm < float("inf") for mm in options.spacing):
         raise ConversionError(f"--spacing is {options.spacing[0]:g} {options.spacing[1]:g}; expected two positive sizes in mm.")
@@ -180,12 +181,13 @@ def _checked(options: ConversionOptions) -> Path:
     return raw
 
 
-def _stage(folder: InputFolder, how: Staging, jobs: int) -> list[ScanOutcome]:
+def _stage(folder: InputFolder, how: Staging, jobs: int | None) -> list[ScanOutcome]:
     """Read every scan once, in order; the workers write, only figures come back."""
     arguments = (range(len(folder.scans)), folder.scans.keys(), folder.scans.values())
     outcomes: list[ScanOutcome] = map_in_order(stage_scan, *arguments, jobs=jobs, title="converting", how=how)
     skipped = {**folder.skipped, **{o.source: o.skipped for o in outcomes if o.skipped is not None}}
     _say(_by_kind([f"{path}: skipped: {reason}" for path, reason in skipped.items()]))
+    _say(_by_kind([f"{o.source}: {o.unlabelled} of its views have no outlines; left out." for o in outcomes if o.unlabelled]))
     _say(_by_kind([note for outcome in outcomes for note in outcome.notes]))
     stops = [stop for outcome in outcomes for stop in outcome.stops]
     if stops:
@@ -200,7 +202,7 @@ def _stage(folder: InputFolder, how: Staging, jobs: int) -> list[ScanOutcome]:
     return outcomes
 
 
-def _stage_opposites(cases: Sequence[Case], how: Staging, jobs: int) -> dict[str, OppositeFile]:
+def _stage_opposites(cases: Sequence[Case], how: Staging, jobs: int | None) -> dict[str, OppositeFile]:
     paired = [(case, case.opposite) for case in cases if case.opposite is not None]
     arguments = (range(len(paired)), [case.staged for case, _ in paired], [other for _, other in paired])
     files: list[OppositeFile] = map_in_order(stage_opposite, *arguments, jobs=jobs, title="opposite views", how=how)

@@ -24,7 +24,7 @@ WriteOutlines = Callable[..., Path]
 @pytest.fixture
 def options(study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ConversionOptions:
     monkeypatch.delenv("nnUNet_preprocessed", raising=False)
-    return ConversionOptions(study_folder, 7, "Bone", tmp_path / "raw", folds=3)
+    return ConversionOptions(study_folder, 7, "Bone", tmp_path / "raw", folds=3, jobs=1)
 
 
 def _folder(options: ConversionOptions) -> Path:
@@ -214,10 +214,12 @@ def test_views_without_outlines_go_where_they_were_sent(
     rows = _rows(options)
     assert len(rows) == expected
     unlabelled = _by_source(options, options.input / "p1" / "scan1.dcm")
+    said = capsys.readouterr()
+    assert (f"{options.input / 'p1' / 'scan1.dcm'}: 2 of its views have no outlines" in said.err) == (mode == "skip")
     if mode == "test":
         assert [(row["split"], row["lesions"], row["fold"]) for row in unlabelled] == [("test", "", "")] * 2
         assert not (_folder(options) / "labelsTs").exists()
-        assert "training patients: 1" in capsys.readouterr().out
+        assert "training patients: 1" in said.out
     if mode == "negative":
         assert [(row["split"], row["lesions"]) for row in unlabelled] == [("train", "0")] * 2
 

@@ -91,7 +91,7 @@ def marked(tmp_path: Path, write_dicom: Callable[..., Path], write_outlines: Cal
                 write_outlines(folder / rater / f"{scan.stem}_{view}.json", (8, 10 + number, 3))
     (folder / f"{MARKER}.dcm").write_bytes(b"DICM damaged")
     write_dicom(folder / f"{MARKER}_ct.dcm", lambda dataset: (_plant(dataset), setattr(dataset, "Modality", "CT")))
-    return ConversionOptions(folder, 7, "Bone", tmp_path / "raw", folds=2, raters="majority")
+    return ConversionOptions(folder, 7, "Bone", tmp_path / "raw", folds=2, raters="majority", jobs=1)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def _content(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def options(study_folder: Path, tmp_path: Path) -> ConversionOptions:
-    return ConversionOptions(study_folder, 7, "Bone", tmp_path / "raw", folds=3, key=tmp_path / "key")
+    return ConversionOptions(study_folder, 7, "Bone", tmp_path / "raw", folds=3, key=tmp_path / "key", jobs=1)
 
 
 def _killed_after(seconds: float, options: ConversionOptions) -> bool:
