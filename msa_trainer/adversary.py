@@ -94,10 +94,10 @@ class Adversary:
         if valid is not None:
             reference = reference * valid
         self._active = self._lost = False
+        if self.optimizer is not None:  # also where there is no term: other ranks may have one, and would average what is left
+            self.optimizer.zero_grad(set_to_none=True)
         if not bool(reference.any()):
             return None
-        if self.optimizer is not None:
-            self.optimizer.zero_grad(set_to_none=True)
         branch = GradientScale.apply(logits, self.weight)
         if self.recipe.ratio_limit is not None and self._steps % GOVERNOR_INTERVAL == 0 and logits.requires_grad:
             self._measure_ratio(logits, branch)

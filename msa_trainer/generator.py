@@ -147,12 +147,21 @@ class MSAGenerator(nn.Module):
 
     With `deep_supervision` the forward returns one map a decoder stage, finest first; the parameters are the same either
     way. Layout: cascaded dilated convolutions at the two coarsest stages, multi-scale modules from the third resolution
-    down, both in encoder and decoder; the paper names these parts, where they stand is ours.
+    down, both in encoder and decoder; the paper names these parts, where they stand is ours. stem: a layer without
+    parameters that the data passes first (`counts_stem.first_layer`).
     """
 
-    def __init__(self, stages: Stages, in_channels: int, out_channels: int, deep_supervision: bool = True) -> None:
+    def __init__(
+        self,
+        stages: Stages,
+        in_channels: int,
+        out_channels: int,
+        deep_supervision: bool = True,
+        stem: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         conv_op = convert_dim_to_conv_op(len(stages.kernels[0]))
+        self.stem = nn.Identity() if stem is None else stem
         self.encoder = Encoder(conv_op, in_channels, stages)
         self.decoder = Decoder(conv_op, stages, out_channels, deep_supervision)
         for module in self.modules():
@@ -161,7 +170,7 @@ class MSAGenerator(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
-        out: torch.Tensor | list[torch.Tensor] = self.decoder(self.encoder(x))
+        out: torch.Tensor | list[torch.Tensor] = self.decoder(self.encoder(self.stem(x)))
         return out
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:

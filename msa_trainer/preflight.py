@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from msa_trainer.counts_stem import holds_counts
 from msa_trainer.generator import Stages, stages_from_plan
 from msa_trainer.refusal import Refusal
 
@@ -38,6 +39,20 @@ def check_fold(fold: int | str, preprocessed: Path) -> list[str]:
             "random split that mixes patients; choose one of these folds or convert again with more (--folds)."
         )
     return list(splits[fold]["train"])
+
+
+def check_intensities(normalization_schemes: Sequence[str], dataset_json: Mapping[str, Any]) -> None:
+    """Refuse channels that are not normalised unless dataset.json calls them counts: the first layer would take them for such.
+
+    Values that somebody normalised by hand have negative ones, which that layer would cut off without a word.
+    """
+    found = dataset_json.get("msa", {}).get("channels")
+    if holds_counts(normalization_schemes) and found != "counts":
+        raise Refusal(
+            f"the plans leave the intensities as they are (noNorm), and dataset.json has {found!r} as msa.channels; expected "
+            '"counts". If they are counts, add "msa": {"channels": "counts"} to dataset.json (raw and preprocessed); if '
+            "not, give the channels another name there, e.g. zscore, and plan and preprocess again."
+        )
 
 
 def check_foreground(dataset_json: Mapping[str, Any], data_folder: Path, cases: list[str]) -> None:

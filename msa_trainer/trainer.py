@@ -21,8 +21,9 @@ from torch import nn
 from msa_trainer import __version__, checkpoint, epoch_log, progress, seeding
 from msa_trainer.adversary import Adversary
 from msa_trainer.augmentation import ROTATION_RADIANS, LesionKeepingTargets, left_right_axes
+from msa_trainer.counts_stem import first_layer
 from msa_trainer.generator import MSAGenerator
-from msa_trainer.preflight import check_fold, check_foreground, planned_stages
+from msa_trainer.preflight import check_fold, check_foreground, check_intensities, planned_stages
 from msa_trainer.recipe import AdversaryRecipe
 from msa_trainer.refusal import Refusal
 
@@ -50,6 +51,7 @@ class MSATrainer(nnUNetTrainer):  # type: ignore[misc]
     ) -> None:
         manager = PlansManager(plans).get_configuration(configuration)
         strides = self._strides(manager)
+        check_intensities(manager.normalization_schemes, dataset_json)
         if nnUNet_preprocessed.is_set():
             folder = Path(str(nnUNet_preprocessed)) / plans["dataset_name"]
             check_foreground(dataset_json, folder / manager.data_identifier, check_fold(fold, folder))
@@ -59,6 +61,7 @@ class MSATrainer(nnUNetTrainer):  # type: ignore[misc]
         # A network of two stages has one head; nnU-Net's weights for a single deep-supervision scale would be 0/0.
         self.enable_deep_supervision = len(strides) > 2
         self.adversary: Adversary | None = None
+        self.stem = first_layer(manager.normalization_schemes)  # the network's own: the adversary's pairs need its output
 
     @staticmethod
     def build_network_architecture(
@@ -71,7 +74,8 @@ class MSATrainer(nnUNetTrainer):  # type: ignore[misc]
         stages = planned_stages(
             configuration_manager.network_arch_init_kwargs, configuration_manager.patch_size, "of these plans"
         )
-        return MSAGenerator(stages, num_input_channels, num_output_channels, enable_deep_supervision)
+        stem = first_layer(configuration_manager.normalization_schemes)
+        return MSAGenerator(stages, num_input_channels, num_output_channels, enable_deep_supervision, stem)
 
     @classmethod
     def _strides(cls, configuration: ConfigurationManager) -> list[tuple[int, ...]]:
@@ -164,7 +168,7 @@ class MSATrainer(nnUNetTrainer):  # type: ignore[misc]
         with torch.autocast("cuda") if self.device.type == "cuda" else nullcontext():
             output = self.network(data)
             segmentation = self.loss(output, targets if several else targets[0])
-        adversarial = self.adversary.term(output[0] if several else output, targets[0], data)
+        adversarial = self.adversary.term(output[0] if several else output, targets[0], self.stem(data))
         self._both_players_step(segmentation if adversarial is None else segmentation + adversarial)
         return {"loss": segmentation.detach().cpu().numpy()}
 

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import nn
 
+from msa_trainer.counts_stem import begin_with, first_layer
 from msa_trainer.recipe import AdversaryRecipe
 from msa_trainer.trainer import MSATrainer
 
@@ -60,7 +62,18 @@ class MSATrainerSegAN(MSATrainer):
 class MSATrainerStockNetwork(MSATrainer):
     """nnU-Net's own network with the adversary: what the discriminator does without the MSA generator."""
 
-    build_network_architecture = staticmethod(nnUNetTrainer.build_network_architecture)
+    @staticmethod
+    def build_network_architecture(
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = True,
+    ) -> nn.Module:
+        network: nn.Module = nnUNetTrainer.build_network_architecture(
+            plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
+        )
+        return begin_with(first_layer(configuration_manager.normalization_schemes), network)
 
     @classmethod
     def _strides(cls, configuration: ConfigurationManager) -> list[tuple[int, ...]]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
+from dataset_conversion.network_input import network_input
 from msa_trainer.environment import nnunet_environment
 
 BIN = Path(sys.executable).parent
@@ -23,6 +24,7 @@ import torch
 from msa_trainer import checkpoint
 from msa_trainer.trainer import MSATrainer
 from msa_trainer.recipe import AdversaryRecipe
+from msa_trainer.variants import MSATrainerStockNetwork
 
 class MSATrainerTiny(MSATrainer):
     """Three epochs of three steps, the adversary on from the first."""
@@ -41,6 +43,9 @@ class MSATrainerTiny(MSATrainer):
         if os.environ.get("KILL") == f"writing {self.current_epoch}" and filename.endswith("latest.pth"):
             checkpoint.torch = HalfWritten()
         super().save_checkpoint(filename)
+
+class MSATrainerTinyStock(MSATrainerTiny, MSATrainerStockNetwork):
+    """The same with nnU-Net's own network."""
 
 class HalfWritten:
     """In the place of torch: writes the first half of a checkpoint and is killed."""
@@ -92,8 +97,13 @@ class NNUNet:
         return self.results / dataset / f"{trainer}__nnUNetPlans__{configuration}" / f"fold_{fold}"
 
 
-def write_dataset(raw: Path, name: str, shape: tuple[int, ...], cases: int, diseased: int | None = None) -> Path:
-    """Poisson images or volumes with bright balls (in the first `diseased`) as nnU-Net raw; the first two again as imagesTs."""
+def write_dataset(
+    raw: Path, name: str, shape: tuple[int, ...], cases: int, diseased: int | None = None, counts_channel: bool = False
+) -> Path:
+    """Poisson images or volumes with bright balls (in the first `diseased`) as nnU-Net raw; the first two again as imagesTs.
+
+    counts_channel: as `msa convert --channels counts` writes it, for which nnU-Net normalises nothing.
+    """
     folder = raw / name
     for part in ("imagesTr", "labelsTr", "imagesTs"):
         (folder / part).mkdir(parents=True)
@@ -104,13 +114,15 @@ def write_dataset(raw: Path, name: str, shape: tuple[int, ...], cases: int, dise
         for _ in range(3 if diseased is None or index < diseased else 0):
             centre = rng.uniform(8, np.array(shape) - 8)
             label[((grid - centre) ** 2).sum(-1) <= rng.uniform(2, 5) ** 2] = 1
-        counts = rng.poisson(5 + 20 * label).astype(np.float32) + 1
+        mean = 1 if counts_channel else 5  # with zeros, which nnU-Net would crop
+        counts = network_input(rng.poisson(mean + 20 * label), "counts" if counts_channel else "zscore")
         targets = [(counts, f"imagesTr/case_{index}_0000"), (label, f"labelsTr/case_{index}")]
         for array, path in targets + ([(counts, f"imagesTs/test_{index}_0000")] if index < 2 else []):
             image = sitk.GetImageFromArray(array)
             image.SetSpacing((2.26,) * len(shape))
             sitk.WriteImage(image, str(folder / f"{path}.nii.gz"))
-    recipe = {"channel_names": {"0": "counts"}, "labels": {"background": 0, "metastasis": 1}}
+    recipe = {"channel_names": {"0": "noNorm" if counts_channel else "counts"}, "labels": {"background": 0, "metastasis": 1}}
+    recipe |= {"msa": {"channels": "counts"}} if counts_channel else {}
     (folder / "dataset.json").write_text(json.dumps(recipe | {"numTraining": cases, "file_ending": ".nii.gz"}))
     names = [f"case_{i}" for i in range(cases)]
     half = cases // 2

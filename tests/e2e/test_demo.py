@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -21,6 +22,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("nnUNet_", "MSA_"))}
     done = subprocess.run(["make", "demo", f"DEMO={folder}"], cwd=REPOSITORY, env=clean, capture_output=True, text=True)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    (folder.parent / "stdout.txt").write_text(done.stdout)
+    (folder.parent / "stderr.txt").write_text(done.stderr)
     return folder
 
 
@@ -28,6 +31,14 @@ def test_the_demo_finishes_within_fifteen_minutes(demo: Path) -> None:
     marker = json.loads((demo / "demo.json").read_text())
     assert marker["finished"]
     assert marker["seconds"] < 15 * 60
+
+
+def test_every_stage_says_one_line_and_the_long_ones_show_a_bar(demo: Path) -> None:
+    said, shown = ((demo.parent / name).read_text() for name in ("stdout.txt", "stderr.txt"))
+    numbers = re.findall(r"^ ?(\d+)\. \S.* \d+\.\d s$", said, re.MULTILINE)
+    assert numbers == [str(number) for number in range(1, len(list((demo / "logs").iterdir())) + 1)]
+    for long in ("train fold 0 with MSATrainer_demo", "train fold 1 with MSATrainer_demo", "predict the test patients"):
+        assert re.search(rf"{long}.*\d+%\|", shown), long
 
 
 def test_the_real_scan_keeps_every_count_of_its_header(demo: Path) -> None:

@@ -76,7 +76,7 @@ def test_the_discriminators_step_raises_the_loss_and_leaves_the_logits_alone() -
     before.backward()
     adversary.step()
     after = term(adversary, logits, target, data)
-    assert float(after) > float(before)
+    assert float(after.detach()) > float(before.detach())
     assert torch.equal(logits.detach(), untouched)
 
 

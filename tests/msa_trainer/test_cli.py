@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 
 from dataset_conversion.convert import ConversionOptions
+from evaluation.compare import CompareOptions
 from evaluation.evaluate import EvaluationOptions
 from msa_trainer import __version__, cli
+from msa_trainer.prediction.batch import PredictOptions
 
 MSA = str(Path(sys.executable).parent / "msa")
-COMMANDS = ("env", "info", "phantom", "convert", "evaluate", "demo")
+COMMANDS = ("env", "info", "phantom", "convert", "predict", "evaluate", "compare", "demo")
 HEAVY = ("numpy", "torch", "pandas", "pydicom", "nnunetv2", "scipy", "matplotlib", "SimpleITK", "skimage", "tqdm")
 # The limit, of the best of five: a busy machine slows some runs, an import of numpy all of them.
 HELP_SECONDS = 0.3
@@ -67,6 +69,8 @@ def test_the_defaults_of_the_command_line_are_those_of_the_packages() -> None:
     for line, options in (
         ("convert -i IN -d 1 -n NAME", ConversionOptions),
         ("evaluate -r A -p B -o C", EvaluationOptions),
+        ("compare -r A -p B=C D=E -o F", CompareOptions),
+        ("predict -i A -o B -m C", PredictOptions),
     ):
         parsed = vars(parser.parse_args(line.split()))
         parsed.pop("command"), parsed.pop("run")
@@ -89,8 +93,10 @@ def test_the_module_runs_as_the_command_does() -> None:
         (["phantom", "-o", "new", "-n", "0"], "msa phantom: 0 patients"),
         (["convert", "-i", "missing", "-d", "1", "-n", "Scan", "-o", "raw"], "msa convert: "),
         (["evaluate", "-r", "missing", "-p", "missing", "-o", "report"], "msa evaluate: "),
+        (["compare", "-r", "missing", "-p", "A=missing", "B=missing", "-o", "report"], "msa compare: "),
         (["env", "--root", "FILE/below"], "msa env: "),
-        (["predict"], "msa: error: "),
+        (["predict", "-i", "missing"], "msa predict: error: "),
+        (["predict", "-i", "missing", "-o", "out", "-m", "missing"], "msa predict: missing: "),
         (["convert", "-i", "missing"], "msa convert: error: "),
     ],
 )

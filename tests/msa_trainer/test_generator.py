@@ -60,6 +60,19 @@ def test_an_axis_that_is_not_halved_may_be_short() -> None:
     assert [tuple(m.shape) for m in maps] == [(1, 2, 8, 64, 64), (1, 2, 8, 32, 32)]
 
 
+def kinds(stage: nn.Sequential) -> list[str]:
+    return [type(block).__name__ for block in stage]
+
+
+def test_multi_scale_modules_begin_at_the_third_resolution_and_cascades_stand_at_the_two_coarsest_stages() -> None:
+    network = MSAGenerator(stages_from_plan(plan(7), (256, 256)), 1, 2)
+    fine, multi, cascade = ["ConvNormAct"] * 2, ["ConvNormAct", "MultiScaleModule"], "CascadedDilatedConv"
+    assert [kinds(s) for s in network.encoder.stages] == [fine, fine, multi, [*multi, cascade], [*multi, cascade]]
+    assert [kinds(s) for s in network.decoder.stages] == [multi, multi, fine, fine]  # coarse to fine
+    two = MSAGenerator(stages_from_plan(plan(3), (24, 24)), 1, 2)
+    assert [kinds(s) for s in two.encoder.stages] == [fine, [*fine, cascade]]
+
+
 @pytest.mark.parametrize("patch", [(64, 64), (128, 32), (32, 48, 40)])
 def test_every_decoder_stage_has_a_head_at_its_own_resolution(patch: tuple[int, ...]) -> None:
     stages = stages_from_plan(plan(5, len(patch), widest=32, first=8), patch)

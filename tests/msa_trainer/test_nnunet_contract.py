@@ -50,6 +50,8 @@ def test_the_constructor_repeats_nnunets_parameter_names_in_every_variant() -> N
     assert list(inspect.signature(nnUNetTrainer.__init__).parameters) == expected
     for name in variants.__all__:
         assert list(inspect.signature(getattr(variants, name).__init__).parameters) == expected, name
+        built = parameters(getattr(variants, name), "build_network_architecture")  # prediction calls it on the class
+        assert built == parameters(nnUNetTrainer, "build_network_architecture"), name
         assert "__" not in name, "nnU-Net splits folder names at a double underscore"
 
 

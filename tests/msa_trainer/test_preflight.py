@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from msa_trainer.preflight import check_fold, check_foreground, planned_stages
+from msa_trainer.preflight import check_fold, check_foreground, check_intensities, planned_stages
 from msa_trainer.refusal import Refusal
 
 LABELS = {"labels": {"background": 0, "metastasis": 1}}
@@ -63,3 +63,12 @@ def test_labels_without_a_foreground_are_refused(tmp_path: Path) -> None:
 def test_a_plans_fault_becomes_a_sentence_with_the_configurations_name() -> None:
     with pytest.raises(Refusal, match=r"msa-trainer: configuration '2d': The plan's architecture has no 'features_per_stage'"):
         planned_stages({}, [64, 64], "2d")
+
+
+def test_values_that_nobody_normalises_must_be_declared_as_counts() -> None:
+    with pytest.raises(Refusal, match=r'has None as msa\.channels; expected "counts"'):
+        check_intensities(["NoNormalization"], {})
+    with pytest.raises(Refusal, match=r"has 'anscombe' as msa\.channels"):
+        check_intensities(["NoNormalization"] * 2, {"msa": {"channels": "anscombe"}})
+    check_intensities(["NoNormalization"], {"msa": {"channels": "counts"}})
+    check_intensities(["ZScoreNormalization", "NoNormalization"], {})

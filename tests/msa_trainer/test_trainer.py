@@ -16,6 +16,7 @@ from torch.nn.functional import max_pool2d
 
 from msa_trainer import variants
 from msa_trainer.checkpoint import KEY
+from msa_trainer.counts_stem import CountsStem
 from msa_trainer.generator import MSAGenerator, stages_from_plan
 from msa_trainer.refusal import Refusal
 from msa_trainer.variants import MSATrainer
@@ -34,7 +35,8 @@ class PlainTrainer(nnUNetTrainer):
         plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision=True
     ):
         stages = stages_from_plan(configuration_manager.network_arch_init_kwargs, configuration_manager.patch_size)
-        return MSAGenerator(stages, num_input_channels, num_output_channels, enable_deep_supervision)
+        stem = CountsStem(1) if configuration_manager.normalization_schemes == ["NoNormalization"] else None
+        return MSAGenerator(stages, num_input_channels, num_output_channels, enable_deep_supervision, stem)
 
     def _get_deep_supervision_scales(self):
         return [[1.0, 1.0], [0.5, 0.5]]
@@ -50,12 +52,18 @@ class FromTheStart(MSATrainer):
     recipe = replace(MSATrainer.recipe, start=0.0, ramp=0.0)
 
 
-def batches(number: int) -> list[dict[str, Any]]:
+def _must_not_be_asked(*_: Any) -> None:
+    raise AssertionError("the discriminator was asked although its weight is 0")
+
+
+def batches(number: int, poisson: bool = False) -> list[dict[str, Any]]:
     generator = torch.Generator().manual_seed(7)
     made = []
     for _ in range(number):
         target = (torch.rand(2, 1, 64, 64, generator=generator) > 0.97).to(torch.int16)
         data = torch.randn(2, 1, 64, 64, generator=generator) + 3 * target
+        if poisson:
+            data = torch.poisson(5.0 + 20 * target, generator=generator)
         made.append({"data": data, "target": [target, max_pool2d(target.float(), 2).to(torch.int16)]})
     return made
 
@@ -73,20 +81,24 @@ def same(first: Any, second: Any) -> bool:
     return bool(first == second)
 
 
+@pytest.mark.parametrize("counts", [False, True])
 @pytest.mark.parametrize("trainer_class", [NeverStarts, variants.MSATrainerNoAdversary])
 def test_weight_zero_is_a_plain_nnunet_trainer_bit_for_bit_over_20_steps(
-    make_trainer: Callable[..., Any], trainer_class: type
+    make_trainer: Callable[..., Any], trainer_class: type, counts: bool
 ) -> None:
     results = []
     for build in (PlainTrainer, trainer_class):
         torch.manual_seed(11)
-        trainer = make_trainer(build)
+        trainer = make_trainer(build, counts=counts)
         trainer.initialize()
+        if trainer_class is NeverStarts and build is trainer_class:  # weight 0 builds no graph: nobody asks the discriminator
+            trainer.adversary.discriminator.register_forward_pre_hook(_must_not_be_asked)
         trainer.set_deep_supervision_enabled(True)
         if build is not PlainTrainer:
             trainer.on_epoch_start()
         trainer.network.train()
-        losses = [trainer.train_step(batch)["loss"] for batch in batches(20)]
+        made = batches(20, poisson=counts)
+        losses = [trainer.train_step(batch)["loss"] for batch in made]
         results.append((np.array(losses), trainer.network.state_dict(), trainer.optimizer.state_dict(), torch.get_rng_state()))
     (plain_losses, *plain), (our_losses, *ours) = results
     assert np.array_equal(plain_losses, our_losses)
@@ -109,6 +121,45 @@ def test_the_adversary_changes_the_generators_steps_once_its_weight_is_on(make_t
         assert moved == (build is FromTheStart)
         weights.append(trainer.network.state_dict())
     assert not same(*weights)
+
+
+def test_each_optimiser_holds_one_players_weights_and_moves_no_others(make_trainer: Callable[..., Any]) -> None:
+    trainer = make_trainer(FromTheStart)
+    trainer.initialize()
+    trainer.on_epoch_start()
+    networks = {"generator": trainer.network, "discriminator": trainer.adversary.discriminator}
+    (batch,) = batches(1)
+    output = trainer.network(batch["data"])
+    loss = trainer.loss(output, batch["target"])
+    (loss + trainer.adversary.term(output[0], batch["target"][0], batch["data"])).backward()
+    for stepped, step in (("generator", trainer.optimizer.step), ("discriminator", trainer.adversary.step)):
+        before = {name: [p.detach().clone() for p in network.parameters()] for name, network in networks.items()}
+        step()
+        for name, network in networks.items():
+            assert same(before[name], list(network.parameters())) == (name != stepped), f"{name} after the {stepped}'s step"
+
+
+@pytest.mark.parametrize("trainer_class", [FromTheStart, variants.MSATrainerStockNetwork])
+def test_network_and_discriminator_see_counts_through_the_first_layer(
+    make_trainer: Callable[..., Any], trainer_class: type
+) -> None:
+    trainer = make_trainer(trainer_class, counts=True)
+    trainer.initialize()
+    trainer.on_epoch_start()
+    trainer.adversary.scheduled_weight = 0.1  # also before the stock network's schedule starts
+    pairs = []
+    trainer.adversary.discriminator.register_forward_pre_hook(lambda _, inputs: pairs.append(inputs[0].detach()))
+    (batch,) = batches(1, poisson=True)
+    with torch.no_grad():  # the square root of 4 n + 9/8 + 3/8 is twice that of n + 3/8, which standardisation takes out
+        of_counts, of_others = (trainer.network(data)[0] for data in (batch["data"], 4 * batch["data"] + 9 / 8))
+    assert torch.allclose(of_counts, of_others, atol=1e-3)
+    if trainer_class is not FromTheStart:  # as many scales as the stock network has heads
+        batch["target"] = [max_pool2d(batch["target"][0].float(), 2**i).to(torch.int16) for i in range(4)]
+    trainer.train_step(batch)
+    roots = 2 * np.sqrt(batch["data"].numpy().astype(float) + 0.375)
+    z = (roots - roots.mean((2, 3), keepdims=True)) / roots.std((2, 3), keepdims=True)
+    reference = batch["target"][0].numpy()
+    assert np.allclose(pairs[0][2:, 1:].numpy(), reference / (1 + np.exp(-z)), atol=1e-4)
 
 
 def test_an_interrupted_and_resumed_run_ends_bit_equal_to_an_uninterrupted_one(
@@ -196,12 +247,15 @@ def test_a_checkpoint_predicts_with_the_network_built_without_deep_supervision(m
         assert torch.equal(network(image), trainer.network(image)[0])
 
 
+@pytest.mark.parametrize(
+    ("saved", "loading"), [(variants.MSATrainerStockNetwork, MSATrainer), (MSATrainer, variants.MSATrainerStockNetwork)]
+)
 def test_a_checkpoint_of_another_architecture_is_refused_in_one_sentence(
-    make_trainer: Callable[..., Any], tmp_path: Path
+    make_trainer: Callable[..., Any], saved: type, loading: type
 ) -> None:
-    other = make_trainer(variants.MSATrainerStockNetwork, epochs=1)
+    other = make_trainer(saved, epochs=1)
     other.run_training()
-    trainer = make_trainer(MSATrainer)
+    trainer = make_trainer(loading)
     with pytest.raises(Refusal, match=r"another architecture.*-tr"):
         trainer.load_checkpoint(str(Path(other.output_folder) / "checkpoint_final.pth"))
 
