@@ -107,7 +107,10 @@ def evaluate_folder(folder: Path, jobs: int) -> dict[str, float]:
     elapsed = time.perf_counter() - start
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu = sum(one.ru_utime + one.ru_stime for one in used)
-    peak, worker = (one.ru_maxrss / 1024 for one in used)
+    # Not this process's ru_maxrss: that begins with the memory of the process which started it.
+    lines = Path("/proc/self/status").read_text().splitlines()
+    peak = next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
+    worker = used[1].ru_maxrss / 1024
     return {"seconds": elapsed, "cpu_seconds": cpu, "main_mib": peak, "largest_worker_mib": worker}
 
 

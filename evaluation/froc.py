@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from evaluation import metrics
 from evaluation.candidates import ImageCandidates
-from evaluation.statistics import Figure, Resampled, _resampling_weights, interval_figure
+from evaluation.statistics import Figure, Resampled, resampling_weights, interval_figure
 
 # False positives an image at which sensitivity is read: those of the LUNA16 challenge (Setio et al. 2017).
 FP_RATES = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0)
@@ -67,7 +67,7 @@ def froc_figures(candidates: Sequence[ImageCandidates], patients: Sequence[str])
         return _sensitivity_at_rates(weights, events, images, lesions)
 
     estimate = at_rates(np.ones((1, names.size)))[0]
-    replicates = at_rates(_resampling_weights(names.size))
+    replicates = at_rates(resampling_weights(names.size))
     left_out = np.concatenate([at_rates(block) for block in all_but_one(names.size)])
     figures = [
         interval_figure(Resampled(float(estimate[i]), replicates[:, i], left_out[:, i], lesions > 0), n)

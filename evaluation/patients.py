@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from evaluation import metrics
 from evaluation.froc import all_but_one
-from evaluation.statistics import Figure, Resampled, _resampling_weights, interval_figure, patient_figure
+from evaluation.statistics import Figure, Resampled, resampling_weights, interval_figure, patient_figure
 
 _SUMMED = ("tp", "fp", "fn", "reference_lesions", "found_lesions", "predicted_lesions", "matched_lesions", "spurious_lesions")
 
@@ -67,7 +67,7 @@ def auc_figure(score: NDArray[np.float64], diseased: NDArray[np.bool_]) -> Figur
         return Figure(None, None, None, diseased.size)
     rank = np.unique(score, return_inverse=True)[1]
     estimate = float(_auc(np.ones((1, score.size)), rank, diseased)[0])
-    replicates = _auc(_resampling_weights(score.size), rank, diseased)
+    replicates = _auc(resampling_weights(score.size), rank, diseased)
     left_out = np.concatenate([_auc(block, rank, diseased) for block in all_but_one(score.size)])
     return interval_figure(Resampled(estimate, replicates, left_out, np.ones(score.size, bool)), score.size)
 

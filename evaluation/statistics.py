@@ -85,7 +85,7 @@ def resample(runs: NDArray[np.float64], statistic: Statistic = ratio_of_sums) ->
     runs; the statistic is evaluated run by run, and its mean over the runs in which it is defined is taken.
     """
     runs = np.asarray(runs, float)
-    weights = _resampling_weights(runs.shape[1])
+    weights = resampling_weights(runs.shape[1])
     totals = runs.sum(axis=1)
     return Resampled(
         estimate=float(defined_mean(statistic(totals))),
@@ -143,7 +143,7 @@ def _bca_levels(
 
 
 @lru_cache(maxsize=4)
-def _resampling_weights(patients: int) -> NDArray[np.float64]:
+def resampling_weights(patients: int) -> NDArray[np.float64]:
     """How often each resample draws each patient, shape (RESAMPLES, patients); the same for all figures of a run."""
     rng = np.random.default_rng(SEED)
     return rng.multinomial(patients, np.full(patients, 1 / patients), size=RESAMPLES).astype(float)

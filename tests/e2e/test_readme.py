@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from dataset_conversion.labels import LabelMap
 
 pytestmark = pytest.mark.e2e
 
@@ -75,6 +78,22 @@ def test_the_five_commands_go_from_dicom_to_a_report(shell) -> None:  # type: ig
     shell(as_tested(block_after("<!-- run: five commands -->")))
     assert (shell.folder / "report" / "report.html").stat().st_size > 10_000
     assert (shell.folder / "report" / "summary.json").is_file()
+
+
+def test_models_are_compared_as_the_readme_says(shell) -> None:  # type: ignore[no-untyped-def]
+    for run in ("plain_0", "plain_1", "msa_0", "msa_1"):
+        shutil.copytree(shell.folder / "predictions", shell.folder / run)
+    said = shell(block_after("<!-- run: compare -->"))
+    assert "MSA" in said
+    assert (shell.folder / "comparison" / "comparison.html").stat().st_size > 10_000
+
+
+def test_the_labels_file_of_the_readme_is_one(tmp_path: Path) -> None:
+    block = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)
+    assert block is not None
+    (tmp_path / "labels.yaml").write_text(block.group(1))
+    labels = LabelMap.from_file(tmp_path / "labels.yaml")
+    assert labels.dataset_labels() == {"background": 0, "metastasis": 1, "benign": 2, "ignore": 3}
 
 
 def test_the_five_fold_recipe_trains_finds_the_best_and_exports(shell) -> None:  # type: ignore[no-untyped-def]
