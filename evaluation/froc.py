@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from evaluation import metrics
 from evaluation.candidates import ImageCandidates
-from evaluation.statistics import Figure, Resampled, resampling_weights, interval_figure
+from evaluation.statistics import Figure, Resampled, interval_figure, resampling_weights
 
 # False positives an image at which sensitivity is read: those of the LUNA16 challenge (Setio et al. 2017).
 FP_RATES = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from evaluation import metrics
 from evaluation.froc import all_but_one
-from evaluation.statistics import Figure, Resampled, resampling_weights, interval_figure, patient_figure
+from evaluation.statistics import Figure, Resampled, interval_figure, patient_figure, resampling_weights
 
 _SUMMED = ("tp", "fp", "fn", "reference_lesions", "found_lesions", "predicted_lesions", "matched_lesions", "spurious_lesions")
 
