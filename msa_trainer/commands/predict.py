@@ -57,8 +57,9 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from msa_trainer.prediction.batch import PredictOptions, run
+    from msa_trainer.prediction.batch import run
     from msa_trainer.prediction.network import open_network
+    from msa_trainer.prediction.options import PredictOptions
 
     options = options_of(arguments)
     options["input"] = tuple(arguments.input)

@@ -18,7 +18,7 @@ from dataset_conversion.convert import ConversionOptions
 from evaluation.compare import CompareOptions
 from evaluation.evaluate import EvaluationOptions
 from msa_trainer import __version__, cli
-from msa_trainer.prediction.batch import PredictOptions
+from msa_trainer.prediction.options import PredictOptions
 
 MSA = str(Path(sys.executable).parent / "msa")
 COMMANDS = ("env", "info", "phantom", "convert", "predict", "evaluate", "compare", "demo")

@@ -1,0 +1,1 @@
+"""New scans in, findings out: `msa predict`."""
