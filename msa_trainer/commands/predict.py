@@ -50,7 +50,6 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("-p", "--plans", default="nnUNetPlans", help="nnU-Net's plans")
     group.add_argument("-chk", "--checkpoint", default="checkpoint_final.pth", help="checkpoint of each fold")
     group.add_argument("-device", "--device", default="auto", help="cpu, cuda, cuda:1, mps; auto: cuda where there is one")
-    group.add_argument("--backend", choices=("torch", "onnx"), default="torch", help="what runs the network")
     group.add_argument(
         "--no-mirroring", dest="mirroring", action="store_false", help="run each image once, not its mirror images too"
     )

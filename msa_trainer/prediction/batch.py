@@ -140,7 +140,6 @@ class Batch:
         """The options that decide what is written; the key as a digest of its own."""
         options = self.options
         return {
-            "backend": options.backend,
             "mirroring": options.mirroring,
             "dicom_seg": options.dicom_seg,
             "labelme": options.labelme,

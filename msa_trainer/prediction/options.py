@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 from dataset_conversion.convert import KEY_NAME
 from msa_trainer.prediction.errors import PredictionError
@@ -29,7 +28,6 @@ class PredictOptions:
     plans: str = "nnUNetPlans"
     checkpoint: str = "checkpoint_final.pth"
     device: str = "auto"
-    backend: Literal["torch", "onnx"] = "torch"
     mirroring: bool = True
     dicom_seg: bool = True
     labelme: bool = False

@@ -20,7 +20,7 @@ from msa_trainer.prediction.studies import Study, view_of_case
 NAME = "run.json"
 SCHEMA = 1
 # Those that touch the pixels on their way from the scan to the mask.
-PACKAGES = ("torch", "nnunetv2", "onnxruntime", "numpy", "scipy", "pydicom", "python-gdcm", "SimpleITK", "highdicom")
+PACKAGES = ("torch", "nnunetv2", "numpy", "scipy", "pydicom", "python-gdcm", "SimpleITK", "highdicom")
 UNNAMED = "It cannot be used; the terminal named the reason."
 UNNAMED_NOTE = "There is a remark on its file, which the terminal showed."
 

@@ -13,7 +13,7 @@ from nnunetv2.inference.sliding_window_prediction import compute_gaussian, compu
 from msa_trainer.prediction.errors import PredictionError
 
 # nnU-Net's: tiles overlap by half and weigh most in their middle; HEIGHT keeps these weights within half precision.
-STEP, SIGMA, HEIGHT = 1, 1 / 8, 10
+STEP, SIGMA, HEIGHT = 0.5, 1 / 8, 10
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 
