@@ -233,7 +233,7 @@ def test_nothing_to_do_is_said_and_leaves_nothing(tmp_path: Path, network: Any, 
 def test_options_that_cannot_work_are_refused_before_anything_is_loaded(
     small: PredictOptions, tmp_path: Path, changed: dict[str, Any], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    paths = {name: tmp_path / value if isinstance(value, str) else value for name, value in changed.items()}
+    paths = {name: tmp_path / value if name in ("key", "output") else value for name, value in changed.items()}
     assert run(replace(small, **paths), lambda _: pytest.fail("the model was loaded")) == 2
     assert says in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == {"Meier_Hans"}
