@@ -19,7 +19,7 @@ def wait_passively() -> None:
 
     By default they spin. On cores that others use as well (here the processes that read and write) each spins away the time
     that the other needs: 1024x256 px through the full generator on two busy cores took 2.1 to 3.9 CPU-seconds spinning and 1.2
-    sleeping, with the same bits. A policy that the user set stays.
+    sleeping, with the same bits; on idle cores there is no difference. A policy that the user set stays.
     """
     if "torch" not in sys.modules:
         os.environ.setdefault(WAIT, "PASSIVE")
@@ -29,7 +29,7 @@ def keep_memory() -> None:
     """Have the C library keep freed memory for the next feature map instead of returning it to the system.
 
     A forward pass of 1024x256 px asks for some hundred maps of up to 33 MB; glibc maps each afresh, and the system clears its
-    pages: 170,000 page faults and 0.3 of 1.6 CPU-seconds. Elsewhere than on glibc nothing is done.
+    pages: 170,000 page faults. Kept, a pass takes 0.66 s in the place of 0.85 s on two cores. Without glibc nothing is done.
     """
     if not sys.platform.startswith("linux"):
         return
