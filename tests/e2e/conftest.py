@@ -141,12 +141,22 @@ def make_narrow(plans: Path) -> None:
     plans.write_text(json.dumps(content))
 
 
+def _empty(root: Path) -> NNUNet:
+    (root / "trainers").mkdir()
+    (root / "trainers" / "msa_tiny_trainers.py").write_text(TRAINERS)
+    return NNUNet(root)
+
+
+@pytest.fixture(scope="module")
+def empty_nnunet(tmp_path_factory: pytest.TempPathFactory) -> NNUNet:
+    """nnU-Net for the datasets of one test module: no other module's files are in its folders."""
+    return _empty(tmp_path_factory.mktemp("nnunet"))
+
+
 @pytest.fixture(scope="session")
 def nnunet(tmp_path_factory: pytest.TempPathFactory) -> NNUNet:
-    """nnU-Net with Dataset911_Tiny planned and preprocessed by its own command."""
-    nnunet = NNUNet(tmp_path_factory.mktemp("nnunet"))
-    (nnunet.root / "trainers").mkdir()
-    (nnunet.root / "trainers" / "msa_tiny_trainers.py").write_text(TRAINERS)
+    """nnU-Net with Dataset911_Tiny planned and preprocessed by its own command; for reading, all modules share it."""
+    nnunet = _empty(tmp_path_factory.mktemp("tiny"))
     write_dataset(nnunet.raw, "Dataset911_Tiny", (64, 64), 6)
     nnunet.do("nnUNetv2_plan_and_preprocess -d 911 -c 2d --verify_dataset_integrity -np 1 -npfp 1")
     make_narrow(nnunet.preprocessed / "Dataset911_Tiny" / "nnUNetPlans.json")

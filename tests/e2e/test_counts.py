@@ -17,13 +17,13 @@ DATASET = "Dataset914_Counts"
 
 
 @pytest.fixture(scope="module")
-def counts(nnunet: Any, write_raw_dataset: Any) -> Any:
+def counts(empty_nnunet: Any, write_raw_dataset: Any) -> Any:
     """The dataset, planned by nnU-Net; of its two test images the second is 4 n + 9/8 of the first."""
-    folder = write_raw_dataset(nnunet.raw, DATASET, (64, 64), 4, counts_channel=True)
+    folder = write_raw_dataset(empty_nnunet.raw, DATASET, (64, 64), 4, counts_channel=True)
     first = sitk.ReadImage(str(folder / "imagesTs" / "test_0_0000.nii.gz"))
     sitk.WriteImage(first * 4 + 9 / 8, str(folder / "imagesTs" / "test_1_0000.nii.gz"))
-    nnunet.do("nnUNetv2_plan_and_preprocess -d 914 -c 2d --verify_dataset_integrity -np 1 -npfp 1")
-    return nnunet
+    empty_nnunet.do("nnUNetv2_plan_and_preprocess -d 914 -c 2d --verify_dataset_integrity -np 1 -npfp 1")
+    return empty_nnunet
 
 
 def test_nnunet_neither_normalises_nor_crops_the_counts(counts: Any) -> None:

@@ -55,25 +55,25 @@ def _write_studies(folder: Path, patients: range) -> None:
 
 
 @pytest.fixture(scope="module")
-def bone(nnunet: Any) -> Any:
+def bone(empty_nnunet: Any) -> Any:
     """Both folds of the tiny trainer on a dataset that `msa convert` made, and scans of three new patients as imagesTs too."""
-    studies, key = nnunet.root / "studies", nnunet.root / "key"
+    studies, key = empty_nnunet.root / "studies", empty_nnunet.root / "key"
     _write_studies(studies, range(6))
-    nnunet.do(f"msa convert -i {studies} -d 921 -n Bone --folds 2 --key {key}")
-    nnunet.do("nnUNetv2_plan_and_preprocess -d 921 -c 2d -np 1 -npfp 1")
-    plans = nnunet.preprocessed / DATASET / "nnUNetPlans.json"
+    empty_nnunet.do(f"msa convert -i {studies} -d 921 -n Bone --folds 2 --key {key}")
+    empty_nnunet.do("nnUNetv2_plan_and_preprocess -d 921 -c 2d -np 1 -npfp 1")
+    plans = empty_nnunet.preprocessed / DATASET / "nnUNetPlans.json"
     content = json.loads(plans.read_text())
     kwargs = content["configurations"]["2d"]["architecture"]["arch_kwargs"]
     kwargs["features_per_stage"] = [min(8 * 2**i, 32) for i in range(kwargs["n_stages"])]
     plans.write_text(json.dumps(content))
     for fold in (0, 1):
-        nnunet.do(f"nnUNetv2_train 921 2d {fold} -tr {TRAINER} -device cpu")
-    new = nnunet.root / "new"
+        empty_nnunet.do(f"nnUNetv2_train 921 2d {fold} -tr {TRAINER} -device cpu")
+    new = empty_nnunet.root / "new"
     _write_studies(new, range(10, 13))
     for outlines in new.glob("*.json"):
         outlines.unlink()
-    nnunet.do(f"msa convert -i {new} -d 922 -n New --unlabelled test --key {key}")
-    return nnunet
+    empty_nnunet.do(f"msa convert -i {new} -d 922 -n New --unlabelled test --key {key}")
+    return empty_nnunet
 
 
 @pytest.fixture(scope="module")

@@ -62,16 +62,16 @@ def test_a_trained_ensemble_marks_the_same_pixels_in_one_tile_in_several_padded_
 
 
 def test_paired_dicom_scans_get_in_the_whole_body_the_masks_that_nnunet_gives_their_converted_thorax(
-    nnunet: Any, tmp_path: Path
+    nnunet: Any, empty_nnunet: Any, tmp_path: Path
 ) -> None:
     scans, key = tmp_path / "scans", tmp_path / "key"
     write_phantom(scans, 2, seed=5)
     recipe = "--crop thorax --views paired --channels counts --folds 2"
-    nnunet.do(f"msa convert -i {scans} -d 913 -n Pairs -o {nnunet.raw} --key {key} {recipe}")
-    raw = nnunet.raw / "Dataset913_Pairs"
+    empty_nnunet.do(f"msa convert -i {scans} -d 913 -n Pairs -o {empty_nnunet.raw} --key {key} {recipe}")
+    raw = empty_nnunet.raw / "Dataset913_Pairs"
     model = random_model(nnunet, raw, tmp_path / "MSATrainer__nnUNetPlans__2d")
-    nnunet.do(f"nnUNetv2_predict_from_modelfolder -i {raw}/imagesTr -o {tmp_path}/nnunet -m {model} -f 0 {FEW_PROCESSES}")
-    nnunet.do(f"msa predict -i {scans} -o {tmp_path}/msa -m {model} -device cpu --no-dicom-seg --key {key}")
+    empty_nnunet.do(f"nnUNetv2_predict_from_modelfolder -i {raw}/imagesTr -o {tmp_path}/nnunet -m {model} -f 0 {FEW_PROCESSES}")
+    empty_nnunet.do(f"msa predict -i {scans} -o {tmp_path}/msa -m {model} -device cpu --no-dicom-seg --key {key}")
     manifest = pd.read_csv(raw / "manifest.csv")
     assert len(manifest) >= 4
     found = sorted((tmp_path / "msa").rglob("*.nii.gz"))

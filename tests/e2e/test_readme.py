@@ -111,7 +111,7 @@ def test_the_job_array_goes_on_where_a_fold_was_left(shell) -> None:  # type: ig
 
 
 def test_every_make_target_of_the_readme_exists() -> None:
-    for target in sorted(set(re.findall(r"`?make (\w+)`?", README))):
+    for target in sorted(set(re.findall(r"(?:`|^)make (\w+)", README, re.MULTILINE))):
         done = subprocess.run(["make", "-n", target], cwd=REPOSITORY, capture_output=True, text=True)
         assert done.returncode == 0, f"make {target}: {done.stderr}"
 

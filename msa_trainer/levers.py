@@ -1,0 +1,33 @@
+"""Every lever beyond the network and its adversary, once, beside its reason. All are off unless a trainer names them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Levers:
+    """What may help small lesions, each a switch that any network can be trained with; the default is nnU-Net's own habit.
+
+    Which of them won and which did not is measured by benchmarks/accuracy.py; a field that is on in `MSATrainer` says so.
+    """
+
+    # Weight of the per-lesion Dice (one connected component over its Voronoi cell): a small lesion counts as much as a big one.
+    lesion_loss: float = 0.0
+    # Share of a batch's patches that are centred on a lesion drawn by size stratum, in the place of a random foreground pixel,
+    # with which big lesions crowd out small ones. Needs patches smaller than the image.
+    lesion_patches: float = 0.0
+    # Draw cases by lesion burden: weight (1 + lesions) ** exponent; 0 draws all alike.
+    burden_exponent: float = 0.0
+    # Deep-supervision targets: the maximum over a coarse pixel keeps tiny lesions, nnU-Net's nearest pixel loses them.
+    keep_tiny_targets: bool = True
+    # Probability of Poisson-true augmentation (thinning, blur, attenuation), which replaces Gaussian noise; needs counts.
+    count_physics: float = 0.0
+    # Probability that lesions of another training case are copied onto an image; needs counts.
+    transplant: float = 0.0
+    # Probability that the opposite view's channel is emptied, so that one view still works; needs `--views paired`.
+    opposite_dropout: float = 0.0
+    # "adamw" with linear warm-up, because SGD with momentum 0.99 has hardly started after a few hundred steps.
+    optimizer: str = "sgd"
+    # Decay a step of the moving average of the generator's weights that validates and is saved; None: no average.
+    average: float | None = None
