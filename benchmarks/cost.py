@@ -1,9 +1,11 @@
-"""What MSATrainer costs beside the stock trainer: parameters, FLOPs, step time, memory on nnU-Net's own 256x256 plan.
+"""What MSATrainer costs beside the stock trainer, on three of nnU-Net's own plans: in training and in prediction.
 
-    python benchmarks/cost.py [--rounds 5] [--steps 4] [--batch 2]
+    python benchmarks/cost.py [--plans 256x256 256x1024 3-D] [--rounds 3] [--steps 3]
 
-One process an arm and round, arms in turn, so that neither warms up or slows down the other; medians over the rounds and the
-median of the per-round ratios. Writes benchmarks/results/cost.csv and the README's table.
+Parameters, FLOPs, training-step time, peak memory, and inference time an image at equal mirrored passes and at each trainer's
+own (nnU-Net mirrors along every axis, MSATrainer left-right only). One process an arm and round, arms in turn, so that neither
+warms up or slows down the other; medians over the rounds and the median of the per-round ratios. Writes
+benchmarks/results/cost.csv and the README's table; plans that were not asked for keep their rows.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +31,40 @@ ARMS = {
     "stock nnU-Net (PlainConvUNet)": "nnUNetTrainer",
     "MSA generator alone": "MSATrainerNoAdversary",
     "MSATrainer (with the adversary)": "MSATrainer",
+    "MSATrainer and per-lesion loss": "MSATrainer+lesions",
 }
 STOCK = next(iter(ARMS))
-CASES, SIDE, DATASET = 8, 256, "Dataset990_Cost"
-DISCRIMINATOR_NOTE = "0.16 M parameters for one input channel and one class"
+LESION_LOSS = 0.2  # its weight changes nothing in what it costs
+CASES, DATASET = 4, "Dataset990_Cost"
+DISCRIMINATOR_NOTE = "0.16 M parameters for one input channel and one class in 2-D"
 MEASURES = {
     "parameters": "parameters, M",
     "gflops": "FLOPs forward, G",
     "step_seconds": "training step, s",
     "memory_mib": "peak memory, MiB",
+    "equal_seconds": "inference an image, equal passes, s",
+    "own_seconds": "at its own passes, s",
 }
 
 
-def write_dataset(raw: Path) -> None:
-    """Random 256x256 counts: cost does not depend on what the pixels show."""
+@dataclass(frozen=True)
+class Plan:
+    """Images of `shape` px, for which nnU-Net makes the plan; batch: of a timed step."""
+
+    shape: tuple[int, ...]
+    configuration: str
+    batch: int
+
+
+PLANS = {
+    "256x256": Plan((256, 256), "2d", 2),
+    "256x1024": Plan((1024, 256), "2d", 2),
+    "3-D": Plan((64, 96, 96), "3d_fullres", 2),
+}
+
+
+def write_dataset(raw: Path, shape: tuple[int, ...]) -> None:
+    """Random counts: cost does not depend on what the pixels show."""
     import numpy as np
     import SimpleITK as sitk  # noqa: N813
 
@@ -49,8 +73,8 @@ def write_dataset(raw: Path) -> None:
         (folder / name).mkdir(parents=True)
     rng = np.random.default_rng(0)
     for index in range(CASES):
-        label = np.zeros((SIDE, SIDE), np.uint8)
-        label[100:110, 100:110] = 1
+        label = np.zeros(shape, np.uint8)
+        label[(slice(30, 40),) * len(shape)] = 1
         counts = rng.poisson(5 + 20 * label).astype(np.float32) + 1
         sitk.WriteImage(sitk.GetImageFromArray(counts), str(folder / f"imagesTr/case_{index}_0000.nii.gz"))
         sitk.WriteImage(sitk.GetImageFromArray(label), str(folder / f"labelsTr/case_{index}.nii.gz"))
@@ -58,100 +82,168 @@ def write_dataset(raw: Path) -> None:
     (folder / "dataset.json").write_text(json.dumps(recipe | {"numTraining": CASES, "file_ending": ".nii.gz"}))
 
 
-def measure(trainer_name: str, batch: int, steps: int, root: Path) -> dict[str, float]:
-    """One arm in this process: build the trainer, count, take one warm-up step and then `steps` timed ones."""
+def build(name: str, plan: Plan, root: Path) -> Any:
+    """An arm's trainer, not yet initialised."""
     import torch
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-    from torch.utils.flop_counter import FlopCounterMode
 
     from msa_trainer import variants
+    from msa_trainer.levers import Levers
 
-    torch.set_num_threads(2)
     preprocessed = root / "nnUNet_preprocessed" / DATASET
     plans = json.loads((preprocessed / "nnUNetPlans.json").read_text()) | {"continue_training": False}
+    plans["configurations"][plan.configuration]["batch_size"] = plan.batch
     dataset = json.loads((preprocessed / "dataset.json").read_text())
-    trainer_class: Any = nnUNetTrainer if trainer_name == "nnUNetTrainer" else getattr(variants, trainer_name)
-    trainer = trainer_class(plans, "2d", 0, dataset, torch.device("cpu"))
+    base: Any = nnUNetTrainer if name == "nnUNetTrainer" else getattr(variants, name.split("+")[0])
+    if name.endswith("+lesions"):
+        base = type("WithLesionLoss", (base,), {"levers": Levers(lesion_loss=LESION_LOSS)})
+    return base(plans, plan.configuration, 0, dataset, torch.device("cpu"))
+
+
+def batch_of(trainer: Any, size: int) -> dict[str, Any]:
+    """A batch as the arm's own pipeline hands it over: noise with one lesion, targets of every scale."""
+    import torch
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    patch = tuple(trainer.configuration_manager.patch_size)
+    label = torch.zeros(1, *patch, dtype=torch.int16)
+    label[(slice(None), *(slice(30, 40),) * len(patch))] = 1
+    transforms = nnUNetTrainer.get_validation_transforms(trainer._get_deep_supervision_scales(), foreground_labels=[1])
+    targets = transforms(image=torch.zeros(1, *patch), segmentation=label)["segmentation"]
+    levers = getattr(trainer, "levers", None)
+    if levers is not None and levers.lesion_loss:
+        from msa_trainer.lesion_loss import target_transforms
+
+        for transform in target_transforms(levers, False, None):
+            targets = transform(segmentation=targets)["segmentation"]
+    return {"data": torch.randn(size, 1, *patch), "target": [torch.stack([target] * size) for target in targets]}
+
+
+def measure(name: str, plan: Plan, steps: int, root: Path) -> dict[str, float]:
+    """One arm in this process: build the trainer, count, take a warm-up step and then `steps` timed ones, predict an image."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    torch.set_num_threads(2)
+    trainer = build(name, plan, root)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     trainer.initialize()
     trainer.set_deep_supervision_enabled(True)
-    if trainer_name == "MSATrainer":
+    if name.startswith("MSATrainer") and trainer.adversary is not None:
         trainer.adversary.begin_epoch(trainer.num_epochs - 1, trainer.num_epochs)  # weight at its full height
-    data = torch.randn(batch, 1, SIDE, SIDE)
-    label = torch.zeros(batch, 1, SIDE, SIDE, dtype=torch.int16)
-    label[:, :, 100:110, 100:110] = 1
-    sides = [round(SIDE * scale[0]) for scale in trainer._get_deep_supervision_scales()]
-    target = [torch.nn.functional.interpolate(label.float(), side).to(torch.int16) for side in sides]
+    batch = batch_of(trainer, plan.batch)
     trainer.network.train()
-    times = []
-    for _ in range(steps + 1):
-        began = time.perf_counter()
-        trainer.train_step({"data": data, "target": target})
-        times.append(time.perf_counter() - began)
+    step_seconds = timed(lambda: trainer.train_step(batch), steps)
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     with FlopCounterMode(display=False) as flops, torch.no_grad():
-        trainer.network(data[:1])
+        trainer.network(batch["data"][:1])
+    _, _, _, mirrored = trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+    left_right = (len(plan.shape) - 1,)
     return {
         "parameters": sum(p.numel() for p in trainer.network.parameters()) / 1e6,
         "gflops": flops.get_total_flops() / 1e9,
-        "step_seconds": statistics.median(times[1:]),
+        "step_seconds": step_seconds,
         "memory_mib": memory,
+        "equal_seconds": timed(inference(trainer, plan, left_right), steps),
+        "own_seconds": timed(inference(trainer, plan, tuple(mirrored)), steps),
     }
 
 
+def inference(trainer: Any, plan: Plan, mirrored: tuple[int, ...]) -> Callable[[], Any]:
+    """nnU-Net's sliding window over one image, mirrored along the given axes."""
+    import torch
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    trainer.set_deep_supervision_enabled(False)
+    trainer.network.eval()
+    predictor = nnUNetPredictor(perform_everything_on_device=False, device=torch.device("cpu"), allow_tqdm=False)
+    predictor.manual_initialization(
+        trainer.network, trainer.plans_manager, trainer.configuration_manager, None, trainer.dataset_json, "cost", mirrored
+    )
+    image = torch.randn(1, *((1,) * (3 - len(plan.shape))), *plan.shape)
+
+    def predict() -> Any:
+        with torch.inference_mode():
+            return predictor.predict_sliding_window_return_logits(image)
+
+    return predict
+
+
+def timed(action: Callable[[], Any], times: int) -> float:
+    """Median seconds of `times` calls after one to warm up."""
+    seconds = []
+    for _ in range(times + 1):
+        began = time.perf_counter()
+        action()
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds[1:])
+
+
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: each measure, and its ratio to the stock trainer."""
-    lines = ["| | " + " | ".join(MEASURES.values()) + " |", "|---|" + "---:|" * len(MEASURES)]
+    """Markdown: each measure, and its ratio to the stock trainer at the same plan."""
+    lines = ["| plan | | " + " | ".join(MEASURES.values()) + " |", "|---|---|" + "---:|" * len(MEASURES)]
     for row in rows:
         cells = [f"{float(row[m]):.3g} ({float(row[m + '_ratio']):.2f}x)" for m in MEASURES]
-        lines.append(f"| {row['arm']} | " + " | ".join(cells) + " |")
+        lines.append(f"| {row['plan']} | {row['arm']} | " + " | ".join(cells) + " |")
     first = rows[0]
+    commits = ", ".join(dict.fromkeys(str(row["commit"]) for row in rows))
     lines.append(
-        f"\n256x256 plan, batch {first['batch']}, {first['rounds']} rounds in turn, medians, one process an arm and round; "
-        f"{first['machine']}; commit {first['commit']}; `python benchmarks/cost.py`. The discriminator ({DISCRIMINATOR_NOTE}) "
-        "exists in training only; its time and memory are counted, at full weight in every step."
+        f"\nnnU-Net's own plans, batch {first['batch']}, {first['rounds']} rounds in turn, medians, one process an arm and "
+        f"round; {first['machine']}; commit {commits}; `python benchmarks/cost.py`. The discriminator ({DISCRIMINATOR_NOTE}) "
+        "exists in training only; its time and memory are counted, at full weight in every step. Equal passes: left-right "
+        "mirroring for both; its own: nnU-Net mirrors along every axis, MSATrainer left-right only."
     )
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=4, help="timed steps a round (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--arm", help=argparse.SUPPRESS)
-    parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.arm:
-        print(json.dumps(measure(arguments.arm, arguments.batch, arguments.steps, arguments.root)))
-        return
-    import pandas as pd
+def compare(name: str, rounds: int, steps: int) -> list[dict[str, Any]]:
+    """The rows of one plan: all arms in turn, `rounds` times."""
     from tqdm import tqdm
 
+    plan = PLANS[name]
     measured: dict[str, list[dict[str, float]]] = {arm: [] for arm in ARMS}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        write_dataset(root / "nnUNet_raw")
-        plan = ["nnUNetv2_plan_and_preprocess", "-d", "990", "-c", "2d", "-np", "2", "-npfp", "2"]
-        command(plan, root, root / "plan.txt")
-        turns = [arm for _ in range(arguments.rounds) for arm in ARMS]
-        for arm in tqdm(turns, desc="one process an arm"):
-            options = ["--batch", str(arguments.batch), "--steps", str(arguments.steps), "--root", folder]
+        write_dataset(root / "nnUNet_raw", plan.shape)
+        planning = ["nnUNetv2_plan_and_preprocess", "-d", "990", "-c", plan.configuration, "-np", "2", "-npfp", "2"]
+        command(planning, root, root / "plan.txt")
+        for arm in tqdm([arm for _ in range(rounds) for arm in ARMS], desc=f"{name}, one process an arm"):
             output = subprocess.run(
-                [sys.executable, __file__, "--arm", ARMS[arm], *options],
+                [sys.executable, __file__, "--arm", ARMS[arm], "--plans", name, "--steps", str(steps), "--root", folder],
                 env=environment(root), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True,
             ).stdout  # fmt: skip
             measured[arm].append(json.loads(output.splitlines()[-1]))
     rows: list[dict[str, Any]] = []
-    for arm, rounds in measured.items():
-        row: dict[str, Any] = {"arm": arm, "batch": arguments.batch, "rounds": arguments.rounds}
+    for arm, found in measured.items():
+        row: dict[str, Any] = {"plan": name, "arm": arm, "batch": plan.batch, "rounds": rounds}
         for m in MEASURES:
-            row[m] = statistics.median(r[m] for r in rounds)
-            row[m + "_ratio"] = statistics.median(r[m] / s[m] for r, s in zip(rounds, measured[STOCK], strict=True))
+            row[m] = statistics.median(r[m] for r in found)
+            row[m + "_ratio"] = statistics.median(r[m] / s[m] for r, s in zip(found, measured[STOCK], strict=True))
         rows.append(row | {"machine": machine(), "commit": commit()})
-    pd.DataFrame(rows).to_csv(RESULTS, index=False, float_format="%.5g")
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--plans", nargs="+", choices=list(PLANS), default=list(PLANS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=3, help="timed steps a round (default: %(default)s)")
+    parser.add_argument("--arm", help=argparse.SUPPRESS)
+    parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.arm:
+        print("\n" + json.dumps(measure(arguments.arm, PLANS[arguments.plans[0]], arguments.steps, arguments.root)))
+        return
+    import pandas as pd
+
+    kept = pd.read_csv(RESULTS).to_dict("records") if RESULTS.is_file() else []
+    for name in arguments.plans:
+        kept = [row for row in kept if row.get("plan") != name] + compare(name, arguments.rounds, arguments.steps)
+        order = {plan: index for index, plan in enumerate(PLANS)}
+        kept = sorted((row for row in kept if row.get("plan") in order), key=lambda row: order[row["plan"]])
+        pd.DataFrame(kept).to_csv(RESULTS, index=False, float_format="%.5g")
     into_readme(BEGIN, END, table(pd.read_csv(RESULTS).to_dict("records")))
-    print(table(rows))
+    print(table(kept))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 WEIGHT, ADVERSARIAL, RATIO = "msa_weight", "msa_adversarial", "msa_gradient_ratio"
 DISCRIMINATOR, DROPPED = "msa_discriminator_gradient", "msa_dropped_steps"
+LESION_DICE = "msa_lesion_dice"
 PAIR_SCALE, SEGMENTATION_SCALE = "msa_l1_scale_{}", "msa_segmentation_scale_{}"
 
 
@@ -40,8 +41,11 @@ class RecordedLoss(nn.Module):
         return means
 
 
-def keys(segmentation_scales: int, pair_scales: int) -> list[str]:
-    """All rows: weight, terms, gradients, dropped steps, then one a scale (segmentation: finest first; L1: pair first)."""
+def keys(segmentation_scales: int, pair_scales: int, lesion_loss: bool = False) -> list[str]:
+    """All rows: weight, terms, gradients, dropped steps, then one a scale (segmentation: finest first; L1: pair first).
+
+    The per-lesion Dice has a row where the loss has the term.
+    """
     return [
         WEIGHT,
         ADVERSARIAL,
@@ -50,12 +54,15 @@ def keys(segmentation_scales: int, pair_scales: int) -> list[str]:
         DROPPED,
         *[SEGMENTATION_SCALE.format(i) for i in range(segmentation_scales)],
         *[PAIR_SCALE.format(i) for i in range(pair_scales)],
+        *[LESION_DICE] * lesion_loss,
     ]
 
 
-def epoch_values(adversary: Adversary | None, segmentation: list[float]) -> dict[str, float]:
-    """One epoch's rows; NaN where a quantity was not measured (weight 0, no governor step)."""
+def epoch_values(adversary: Adversary | None, segmentation: list[float], lesion: float | None = None) -> dict[str, float]:
+    """One epoch's rows; NaN where a quantity was not measured (weight 0, no governor step). `lesion`: per-lesion Dice term."""
     values = {SEGMENTATION_SCALE.format(i): value for i, value in enumerate(segmentation)}
+    if lesion is not None:
+        values[LESION_DICE] = lesion
     if adversary is None:
         return values | {WEIGHT: 0.0, ADVERSARIAL: math.nan, RATIO: math.nan, DISCRIMINATOR: math.nan, DROPPED: 0.0}
     meter = adversary.meter

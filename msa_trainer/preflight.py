@@ -10,6 +10,7 @@ from typing import Any
 
 from msa_trainer.counts_stem import holds_counts
 from msa_trainer.generator import Stages, stages_from_plan
+from msa_trainer.levers import Levers
 from msa_trainer.refusal import Refusal
 
 NNUNET_FOLDS = 5  # how many folds nnU-Net makes where there is no split file
@@ -41,6 +42,15 @@ def check_fold(fold: int | str, preprocessed: Path) -> list[str]:
     return list(splits[fold]["train"])
 
 
+def check_targets(levers: Levers, stages: int) -> None:
+    """Refuse the per-lesion loss where the network has a single output: its cells travel behind the targets of several."""
+    if levers.lesion_loss > 0 and stages <= 2:
+        raise Refusal(
+            f"the per-lesion loss (weight {levers.lesion_loss}) needs deep supervision and this network has {stages} stages; "
+            "expected at least 3. Plan a larger patch, or use a trainer without it."
+        )
+
+
 def check_intensities(normalization_schemes: Sequence[str], dataset_json: Mapping[str, Any]) -> None:
     """Refuse channels that are not normalised unless dataset.json calls them counts: the first layer would take them for such.
 
@@ -52,6 +62,26 @@ def check_intensities(normalization_schemes: Sequence[str], dataset_json: Mappin
             f"the plans leave the intensities as they are (noNorm), and dataset.json has {found!r} as msa.channels; expected "
             '"counts". If they are counts, add "msa": {"channels": "counts"} to dataset.json (raw and preprocessed); if '
             "not, give the channels another name there, e.g. zscore, and plan and preprocess again."
+        )
+
+
+def check_levers(levers: Levers, normalization_schemes: Sequence[str], dataset_json: Mapping[str, Any]) -> None:
+    """Refuse levers that are no probability, or that need counts or an opposite view where the dataset has none."""
+    for name in ("lesion_patches", "count_physics", "transplant", "opposite_dropout"):
+        value = getattr(levers, name)
+        if not 0 <= value <= 1:
+            raise Refusal(f"the lever {name} is {value}; expected a probability, 0 to 1.")
+    for name in ("count_physics", "transplant"):
+        if getattr(levers, name) > 0 and not holds_counts(normalization_schemes):
+            raise Refusal(
+                f"the lever {name} is {getattr(levers, name)} and the plans normalise the images "
+                f"({', '.join(normalization_schemes)}); it needs counts: convert with --channels counts, plan and preprocess."
+            )
+    views = dataset_json.get("msa", {}).get("views")
+    if levers.opposite_dropout > 0 and (views != "paired" or len(normalization_schemes) % 2):
+        raise Refusal(
+            f"the lever opposite_dropout is {levers.opposite_dropout} and dataset.json has {views!r} as msa.views and "
+            f"{len(normalization_schemes)} channel(s); it needs the opposite view: convert with --views paired."
         )
 
 

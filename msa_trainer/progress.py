@@ -23,6 +23,8 @@ def plot(rows: Mapping[str, Sequence[float]], path: Path) -> None:
         elif name.startswith("msa_l1_scale_"):
             scale = int(name.rsplit("_", 1)[1])
             adversarial.plot(rows[name], lw=1, label="pair" if scale == 0 else f"features 1/{2**scale}")
+    if epoch_log.LESION_DICE in rows:
+        segmentation.plot(rows[epoch_log.LESION_DICE], color="k", lw=1, label="per lesion (1 - Dice)")
     segmentation.set(ylabel="Dice + cross-entropy", title="Segmentation loss by deep-supervision scale")
     adversarial.plot(rows[epoch_log.ADVERSARIAL], color="k", lw=2, label="mean")
     adversarial.set(ylabel="multi-scale L1 (0 to 2)", title="Adversarial term by scale")

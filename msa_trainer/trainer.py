@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -21,9 +21,14 @@ from torch import nn
 from msa_trainer import __version__, checkpoint, epoch_log, progress, seeding
 from msa_trainer.adversary import Adversary
 from msa_trainer.augmentation import ROTATION_RADIANS, LesionKeepingTargets, left_right_axes
+from msa_trainer.averaging import WeightAverage
 from msa_trainer.counts_stem import first_layer
 from msa_trainer.generator import MSAGenerator
-from msa_trainer.preflight import check_fold, check_foreground, check_intensities, planned_stages
+from msa_trainer.lesion_loss import LesionAwareLoss
+from msa_trainer.levers import Levers
+from msa_trainer.loading import dataloaders
+from msa_trainer.optimisation import WEIGHT_DECAY, optimizer_and_schedule
+from msa_trainer.preflight import check_fold, check_foreground, check_intensities, check_levers, check_targets, planned_stages
 from msa_trainer.recipe import AdversaryRecipe
 from msa_trainer.refusal import Refusal
 
@@ -40,6 +45,7 @@ class MSATrainer(nnUNetTrainer):  # type: ignore[misc]
     """
 
     recipe: ClassVar[AdversaryRecipe] = AdversaryRecipe()
+    levers: ClassVar[Levers] = Levers()
 
     def __init__(
         self,
@@ -52,6 +58,8 @@ class MSATrainer(nnUNetTrainer):  # type: ignore[misc]
         manager = PlansManager(plans).get_configuration(configuration)
         strides = self._strides(manager)
         check_intensities(manager.normalization_schemes, dataset_json)
+        check_levers(self.levers, manager.normalization_schemes, dataset_json)
+        check_targets(self.levers, len(strides))
         if nnUNet_preprocessed.is_set():
             folder = Path(str(nnUNet_preprocessed)) / plans["dataset_name"]
             check_foreground(dataset_json, folder / manager.data_identifier, check_fold(fold, folder))
@@ -61,6 +69,7 @@ class MSATrainer(nnUNetTrainer):  # type: ignore[misc]
         # A network of two stages has one head; nnU-Net's weights for a single deep-supervision scale would be 0/0.
         self.enable_deep_supervision = len(strides) > 2
         self.adversary: Adversary | None = None
+        self.average: WeightAverage | None = None
         self.stem = first_layer(manager.normalization_schemes)  # the network's own: the adversary's pairs need its output
 
     @staticmethod
@@ -87,6 +96,9 @@ class MSATrainer(nnUNetTrainer):  # type: ignore[misc]
         if self.seed is not None:
             seeding.seed_everything(seeding.derive(self.seed, self.fold, seeding.INITIALISATION))
         super().initialize()
+        if self.levers.average is not None:
+            self.average = WeightAverage(self._bare_network, self.levers.average)
+            self.average.follow(self.optimizer)
         labels = self.label_manager
         if self.recipe.mode != "off":
             self.adversary = Adversary(
@@ -100,6 +112,13 @@ class MSATrainer(nnUNetTrainer):  # type: ignore[misc]
                 seeding.derive(self.seed or 0, self.fold, seeding.DISCRIMINATOR),
             )
         epoch_log.pad(self._rows, self._log_keys, 0)
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
+        chosen = optimizer_and_schedule(self.levers, self.network, self.num_epochs)
+        if chosen is None:
+            return cast("tuple[torch.optim.Optimizer, Any]", super().configure_optimizers())
+        self.initial_lr, self.weight_decay = self.levers.learning_rate, WEIGHT_DECAY  # what nnU-Net's loggers are told
+        return chosen
 
     # ------------------------------------------------------------------ deep supervision and data
 
@@ -117,8 +136,12 @@ class MSATrainer(nnUNetTrainer):  # type: ignore[misc]
         if isinstance(loss, DeepSupervisionWrapper):
             counted = sum(weight != 0 for weight in loss.weight_factors)
             loss.loss = epoch_log.RecordedLoss(loss.loss, counted)
-            return cast(nn.Module, loss)
-        return epoch_log.RecordedLoss(loss, 1)
+        else:
+            loss = epoch_log.RecordedLoss(loss, 1)
+        if self.levers.lesion_loss > 0:
+            labels = self.label_manager
+            loss = LesionAwareLoss(loss, self.levers.lesion_loss, labels.has_regions, labels.ignore_label)
+        return cast(nn.Module, loss)
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, bool, Any, Any]:  # noqa: N802
         _, dummy_2d, _, _ = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
@@ -129,6 +152,10 @@ class MSATrainer(nnUNetTrainer):  # type: ignore[misc]
         mirror = left_right_axes(self.plans_manager.transpose_forward, len(patch))
         self.inference_allowed_mirroring_axes = mirror
         return ROTATION_RADIANS, dummy_2d, initial, mirror
+
+    def get_dataloaders(self) -> tuple[Any, Any]:
+        loaders: tuple[Any, Any] = dataloaders(self, self.levers) if self.levers.in_loader else super().get_dataloaders()
+        return loaders
 
     @staticmethod
     def get_training_transforms(  # type: ignore[no-untyped-def]
@@ -196,19 +223,30 @@ class MSATrainer(nnUNetTrainer):  # type: ignore[misc]
         super().on_train_epoch_end(train_outputs)
         if not np.isfinite(collate_outputs(train_outputs)["loss"]).all():
             self._stop_if_weights_are_lost()
-        values = epoch_log.epoch_values(self.adversary, self._recorded_loss.take_means())
+        values = epoch_log.epoch_values(self.adversary, *self._take_recorded())
         for name, value in self._mean_over_ranks(values).items():
             self.logger.log(name, value, self.current_epoch)
 
+    def on_validation_epoch_start(self) -> None:
+        super().on_validation_epoch_start()
+        if self.average is not None:
+            self.average.swap()
+
     def on_validation_epoch_end(self, val_outputs: list[dict[str, Any]]) -> None:
+        if self.average is not None:
+            self.average.swap()
         super().on_validation_epoch_end(val_outputs)
-        self._recorded_loss.take_means()  # validation's are nnU-Net's val_losses
+        self._take_recorded()  # validation's are nnU-Net's val_losses
         epoch_log.settle(self._rows)
 
     def on_epoch_end(self) -> None:
         super().on_epoch_end()
         if self.local_rank == 0:
             progress.plot(self._rows, Path(self.output_folder) / "progress_adversarial.png")
+
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        with self._average_shown():
+            super().perform_actual_validation(save_probabilities)
 
     # ------------------------------------------------------------------ checkpoints
 
@@ -231,7 +269,10 @@ class MSATrainer(nnUNetTrainer):  # type: ignore[misc]
             "inference_allowed_mirroring_axes": self.inference_allowed_mirroring_axes,
         }
         extra = {checkpoint.KEY: {"version": __version__, "seed": self.seed, "adversary": adversary}}
-        checkpoint.write_atomically(checkpoint.plain(stock | extra), Path(filename))
+        with self._average_shown():  # state dictionaries hold the tensors themselves: what is shown is written
+            if self.average is not None:
+                extra[checkpoint.KEY]["average"] = self.average.state_dict()
+            checkpoint.write_atomically(checkpoint.plain(stock | extra), Path(filename))
 
     def load_checkpoint(self, filename_or_checkpoint: str) -> None:
         if not self.was_initialized:
@@ -240,7 +281,13 @@ class MSATrainer(nnUNetTrainer):  # type: ignore[misc]
         saved = torch.load(source, map_location=self.device, weights_only=False)
         checkpoint.refuse_other_architecture(saved["network_weights"], self._bare_network, source)
         super().load_checkpoint(source)
-        state = (saved.get(checkpoint.KEY) or {}).get("adversary")
+        ours = saved.get(checkpoint.KEY) or {}
+        if self.average is not None and ours.get("average") is not None:
+            self.average.load_state_dict(ours["average"])
+        elif self.average is not None:
+            self.average.restart()
+            self.print_to_log_file(f"{source} holds no average: it begins with these weights.")
+        state = ours.get("adversary")
         if self.adversary is not None and state is not None:
             self.adversary.load_state_dict(state)
         elif self.adversary is not None:
@@ -263,12 +310,23 @@ class MSATrainer(nnUNetTrainer):  # type: ignore[misc]
 
     @property
     def _recorded_loss(self) -> epoch_log.RecordedLoss:
-        recorded: epoch_log.RecordedLoss = self.loss.loss if self.enable_deep_supervision else self.loss
+        base: Any = self.loss.base if isinstance(self.loss, LesionAwareLoss) else self.loss
+        recorded: epoch_log.RecordedLoss = base.loss if self.enable_deep_supervision else base
         return recorded
+
+    def _take_recorded(self) -> tuple[list[float], float | None]:
+        """Means since the last call: segmentation loss a scale, per-lesion Dice where the loss has it."""
+        lesion = self.loss.term.take_means()[0] if isinstance(self.loss, LesionAwareLoss) else None
+        return self._recorded_loss.take_means(), lesion
 
     @property
     def _log_keys(self) -> list[str]:
-        return epoch_log.keys(self._recorded_loss.scales, 0 if self.adversary is None else self.adversary.scales)
+        pair_scales = 0 if self.adversary is None else self.adversary.scales
+        return epoch_log.keys(self._recorded_loss.scales, pair_scales, isinstance(self.loss, LesionAwareLoss))
+
+    def _average_shown(self) -> AbstractContextManager[None]:
+        """Within, the network has the averaged weights, if there are any."""
+        return nullcontext() if self.average is None else self.average.shown()
 
     def _mean_over_ranks(self, values: dict[str, float]) -> dict[str, float]:
         if not self.is_ddp:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
@@ -111,6 +110,7 @@ class MSATrainer_demo(_ShortSchedule):  # noqa: N801
     """
 
     epochs = 10
+    levers = replace(MSATrainer.levers, optimizer="adamw")
 
     def __init__(self, plans: dict[str, Any], configuration: str, fold: int, dataset_json: dict[str, Any],
                  device: torch.device = torch.device("cuda")) -> None:  # noqa: B008  # fmt: skip
@@ -118,8 +118,3 @@ class MSATrainer_demo(_ShortSchedule):  # noqa: N801
         self.num_iterations_per_epoch = 25
         self.num_val_iterations_per_epoch = 5
         self.save_every = 1
-        self.initial_lr = 2e-3
-
-    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
-        optimizer = torch.optim.AdamW(self.network.parameters(), self.initial_lr, weight_decay=1e-2)
-        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +112,22 @@ def make_trainer(
         return trainer
 
     return build
+
+
+@pytest.fixture
+def store_cases(tmp_path: Path) -> Callable[[Mapping[str, tuple[np.ndarray, np.ndarray]]], Any]:
+    """Store identifier -> (image (C, [slices,] H, W), labels ([slices,] H, W)) as nnU-Net's preprocessed dataset."""
+    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+
+    def store(cases: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Any:
+        for identifier, (image, labels) in cases.items():
+            data = (image if image.ndim == 4 else image[:, None]).astype(np.float32)
+            segmentation = (labels if labels.ndim == 3 else labels[None])[None].astype(np.int8)
+            found = {1: np.argwhere(segmentation == 1)} | {
+                int(n): np.argwhere(segmentation == n) for n in np.unique(labels) if n > 1
+            }
+            whole = dict.fromkeys(("blocks", "chunks", "blocks_seg", "chunks_seg"), (1, *segmentation.shape[1:]))
+            nnUNetDatasetBlosc2.save_case(data, segmentation, {"class_locations": found}, str(tmp_path / identifier), **whole)
+        return nnUNetDatasetBlosc2(str(tmp_path), sorted(cases))
+
+    return store

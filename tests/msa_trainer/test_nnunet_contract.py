@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import os
 import pickle
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
@@ -53,6 +55,28 @@ def test_the_constructor_repeats_nnunets_parameter_names_in_every_variant() -> N
         built = parameters(getattr(variants, name), "build_network_architecture")  # prediction calls it on the class
         assert built == parameters(nnUNetTrainer, "build_network_architecture"), name
         assert "__" not in name, "nnU-Net splits folder names at a double underscore"
+
+
+def test_nnunets_loaders_are_those_that_ours_repeat() -> None:
+    read = {  # what msa_trainer.loading and msa_trainer.sampling were written beside
+        nnUNetTrainer.get_dataloaders: "5f59e2b907cfa2d1",
+        nnUNetDataLoader.__init__: "301499eed493c9fd",
+        nnUNetDataLoader.get_bbox: "25263f7173ae246b",
+        nnUNetDataLoader.generate_train_batch: "0a430703c66ec9b8",
+    }
+    for function, digest in read.items():
+        found = hashlib.sha256(inspect.getsource(function).encode()).hexdigest()[:16]
+        assert found == digest, f"nnU-Net changed {function.__qualname__}: compare it with ours, then put {found} here"
+
+
+def test_the_training_transforms_that_count_physics_replaces_are_still_nnunets() -> None:
+    stock = nnUNetTrainer.get_training_transforms((64, 64), (-0.2, 0.2), None, (1,), False)
+    inner = [type(getattr(transform, "transform", transform)).__name__ for transform in stock.transforms]
+    assert inner == [
+        "SpatialTransform", "GaussianNoiseTransform", "GaussianBlurTransform", "MultiplicativeBrightnessTransform",
+        "ContrastTransform", "SimulateLowResolutionTransform", "GammaTransform", "GammaTransform", "MirrorTransform",
+        "RemoveLabelTransform",
+    ], "nnU-Net changed its intensity transforms: look at count_physics.REPLACED"  # fmt: skip
 
 
 def test_a_checkpoint_is_a_stock_one_with_one_more_key(make_trainer: Callable[..., Any], tmp_path: Path) -> None:

@@ -1,0 +1,140 @@
+"""Which lever helps small lesions? Any arms at the same plan, data, seeds, steps and augmentation, one process a run.
+
+    python benchmarks/accuracy.py run --arms stock unet msa --seeds 0 1 [--set development] [--steps 1000] [--jobs 2]
+    python benchmarks/accuracy.py table [--set development] [--steps 1000]
+    python benchmarks/accuracy.py readme
+    python benchmarks/accuracy.py arms
+
+Levers are chosen on the development phantom set; the test set comes from another simulator (benchmarks/accuracy_sets.py) and is
+for the last comparison, with fresh seeds. Runs that the table has are not run again, so a stopped bench goes on where it was.
+Widths are a quarter of nnU-Net's unless --full is given; on a CUDA machine the same command takes the full schedule (--full
+--steps 250000). A phantom is a phantom: no figure here says anything about patients.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from accuracy_arms import ARMS
+from nnunet_run import commit, environment, machine
+
+RESULTS = Path(__file__).parent / "results" / "accuracy.csv"
+TRAINING = Path(__file__).with_name("accuracy_training.py")
+KEY = ("set", "width", "steps", "arm", "seed")
+Run = dict[str, Any]
+
+
+def done_runs(file: Path) -> list[Run]:
+    """The table's rows, [] where there is none yet."""
+    if not file.is_file():
+        return []
+    with file.open(newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def missing_runs(wanted: list[Run], done: list[Run]) -> list[Run]:
+    """What was asked for and is not in the table, seed by seed so that every arm has one before any has two."""
+    have = {tuple(str(row[name]) for name in KEY) for row in done}
+    return sorted((run for run in wanted if tuple(str(run[name]) for name in KEY) not in have), key=lambda run: run["seed"])
+
+
+def add_row(file: Path, row: Run) -> None:
+    """The table with one row more, written beside and renamed: a stopped bench never leaves half a row."""
+    rows = [*done_runs(file), row]
+    partial = file.with_suffix(".part")
+    with partial.open("w", newline="") as opened:
+        writer = csv.DictWriter(opened, list(rows[-1]))
+        writer.writeheader()
+        writer.writerows(rows)
+    partial.replace(file)
+
+
+def perform(run: Run, root: Path) -> Run:
+    """One run in a process of its own; its row. Raises SystemExit, with the log's end, where it fails."""
+    name = "_".join(str(run[key]) for key in KEY).replace(" ", "").replace(",", "")
+    log, output = root / "logs" / f"{name}.txt", root / "predictions" / name
+    log.parent.mkdir(parents=True, exist_ok=True)
+    options = ["--arm", run["arm"], "--set", run["set"], "--seed", str(run["seed"]), "--steps", str(run["steps"])]
+    options += ["--full"] if run["width"] == "full" else []
+    results = root / "results" / name
+    results.mkdir(parents=True, exist_ok=True)
+    variables = {"MSA_SEED": str(run["seed"]), "nnUNet_n_proc_DA": "0", "OMP_NUM_THREADS": "1"}
+    with log.open("w") as file:
+        done = subprocess.run(
+            [sys.executable, str(TRAINING), *options, "--root", str(root), "--output", str(output)],
+            env=environment(root, **variables) | {"nnUNet_results": str(results)},
+            stdout=subprocess.PIPE, stderr=file, text=True,
+        )  # fmt: skip
+        file.write(done.stdout)
+    if done.returncode != 0:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        raise SystemExit(f"{name} failed with exit code {done.returncode} ({log}):\n{tail}")
+    measured: Run = json.loads(done.stdout.splitlines()[-1])
+    rounded = {key: round(value, 5) if isinstance(value, float) else value for key, value in measured.items()}
+    return run | rounded | {"commit": commit(), "machine": machine()}
+
+
+def run_all(arguments: argparse.Namespace) -> None:
+    """Every run that the table lacks, `--jobs` at a time."""
+    import accuracy_sets as sets
+    from tqdm import tqdm
+
+    width = "full" if arguments.full else "quarter"
+    wanted = [
+        {"set": arguments.set, "width": width, "steps": arguments.steps, "arm": arm, "seed": seed}
+        for arm in arguments.arms
+        for seed in arguments.seeds
+    ]
+    todo = missing_runs(wanted, done_runs(RESULTS))
+    print(f"{len(wanted) - len(todo)} of {len(wanted)} runs are in the table; {len(todo)} to go.", flush=True)
+    root = arguments.root.resolve()
+    for channels, views in {(ARMS[run["arm"]].channels, ARMS[run["arm"]].views) for run in todo}:
+        sets.preprocessed(sets.converted(sets.TRAINING, channels, root, views), root)
+        sets.converted(sets.EVALUATION_SETS[arguments.set], channels, root, views)
+    with ThreadPoolExecutor(arguments.jobs) as pool, tqdm(total=len(todo), desc="runs") as bar:
+        for row in pool.map(lambda run: perform(run, root), todo):
+            add_row(RESULTS, row)
+            bar.set_postfix_str(f"{row['arm']}, seed {row['seed']}: F1 {row['lesion_f1']:.3f}")
+            bar.update()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="train, predict and measure what the table lacks")
+    run.add_argument("--arms", nargs="+", choices=list(ARMS), metavar="ARM", required=True)
+    run.add_argument("--seeds", nargs="+", type=int, required=True)
+    run.add_argument("--full", action="store_true", help="nnU-Net's own widths")
+    run.add_argument("--jobs", type=int, default=2, help="runs at a time, of one thread each (default: %(default)s)")
+    run.add_argument("--root", type=Path, default=Path(tempfile.gettempdir()) / "msa_accuracy", help="data and models")
+    table = commands.add_parser("table", help="arms beside each other, with the spread over seeds")
+    for command in (run, table):
+        command.add_argument("--set", choices=("development", "test"), default="development")
+        command.add_argument("--steps", type=int, default=1000)
+    commands.add_parser("readme", help="put the tables into README.md")
+    commands.add_parser("arms", help="list the arms")
+    arguments = parser.parse_args()
+    if arguments.command == "run":
+        run_all(arguments)
+    elif arguments.command == "arms":
+        print("\n".join(ARMS))
+    else:
+        import accuracy_table
+
+        rows = done_runs(RESULTS)
+        if arguments.command == "table":
+            print(accuracy_table.table(rows, arguments.set, arguments.steps))
+        else:
+            accuracy_table.update_readme(rows)
+
+
+if __name__ == "__main__":
+    main()

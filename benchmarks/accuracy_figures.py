@@ -1,0 +1,58 @@
+"""What the accuracy benchmark reports of one run, all of it measured by `evaluation`."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from evaluation.evaluate import evaluate
+from evaluation.operating_point import as_json
+from evaluation.options import EvaluationOptions
+
+# Candidates of the free-response curve: with 0.5 a network that is rarely sure has no operating point at 1 false positive.
+CANDIDATES_AT = 0.1
+RULE = "fp=1"
+NAMES = {
+    "pooled_dice": "Dice, pooled",
+    "image_dice": "Dice an image",
+    "lesion_f1": "lesion F1",
+    "fp_per_lesion_free_image": "false positives a lesion-free image",
+    "froc": "FROC average",
+    "recall_at_1_fp": "recall at 1 FP an image",
+    "small_recall_at_1_fp": "recall of lesions < 10 mm at 1 FP an image",
+}
+
+
+def figures(raw: Path, predicted: Path) -> dict[str, float | int]:
+    """Figures of the masks and probabilities in `predicted` against a raw dataset's labelsTr.
+
+    Dice and F1 at probability 0.5; recall at one false positive an image is read off the free-response curve.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        plain = EvaluationOptions(raw / "labelsTr", predicted, Path(folder), cases=raw / "manifest.csv", jobs=1)
+        at_half = evaluate(plain).summary
+        curve = replace(plain, probabilities=predicted, binarise_at=CANDIDATES_AT)
+        point = Path(folder) / "point.json"
+        drawn = evaluate(replace(curve, choose_threshold=point, threshold_rule=RULE))
+        assert drawn.operating_point is not None
+        point.write_bytes(as_json(drawn.operating_point))
+        at_one = evaluate(replace(curve, threshold=point)).summary
+    lesion, froc = at_half["lesion"], drawn.summary["froc"]
+    return {
+        "pooled_dice": at_half["pixel"]["pooled"]["dice"],
+        "pooled_precision": at_half["pixel"]["pooled"]["precision"],
+        "pooled_recall": at_half["pixel"]["pooled"]["recall"],
+        "image_dice": at_half["pixel"]["per_image"]["dice"]["mean"],
+        "lesion_f1": lesion["f1"]["mean"],
+        "sensitivity": lesion["sensitivity"]["mean"],
+        "fp_per_image": lesion["fp_per_image"]["mean"],
+        "fp_per_lesion_free_image": lesion["fp_per_lesion_free_image"]["mean"],
+        "froc": froc["average"]["mean"],
+        "recall_at_1_fp": at_one["lesion"]["sensitivity"]["mean"],
+        "small_recall_at_1_fp": at_one["strata"][0]["sensitivity"]["mean"],
+        "fp_at_that_point": at_one["lesion"]["fp_per_image"]["mean"],
+        "images": at_half["images"]["n"],
+        "lesions": lesion["sensitivity"]["n"],
+        "small_lesions": at_half["strata"][0]["n"],
+    }
