@@ -67,7 +67,7 @@ def origin(arms: dict[str, list[dict[str, str]]], chosen: str, steps: int) -> st
     commits = ", ".join(dict.fromkeys(run["commit"] for run in every))
     return (
         f"The {chosen} phantom set: {first['images']} thorax views, {first['lesions']} lesions, {first['small_lesions']} of "
-        f"them under 10 mm; 286 views to train on. {steps} steps, a quarter of nnU-Net's widths. Mean (SD over seeds) and "
+        f"them under 12 mm; 286 views to train on. {steps} steps, a quarter of nnU-Net's widths. Mean (SD over seeds) and "
         f"difference to stock, bold outside seed noise. {smallest_effect(arms)} {first['machine']}; commit {commits}; "
         "`python benchmarks/accuracy.py`."
     )

@@ -23,11 +23,11 @@ from msa_trainer.adversary import Adversary
 from msa_trainer.augmentation import ROTATION_RADIANS, LesionKeepingTargets, left_right_axes
 from msa_trainer.averaging import WeightAverage
 from msa_trainer.counts_stem import first_layer
-from msa_trainer.generator import MSAGenerator
 from msa_trainer.lesion_loss import LesionAwareLoss
 from msa_trainer.levers import Levers
 from msa_trainer.loading import dataloaders
 from msa_trainer.optimisation import WEIGHT_DECAY, optimizer_and_schedule
+from msa_trainer.planned_network import planned_generator
 from msa_trainer.preflight import check_fold, check_foreground, check_intensities, check_levers, check_targets, planned_stages
 from msa_trainer.recipe import AdversaryRecipe
 from msa_trainer.refusal import Refusal
@@ -80,11 +80,7 @@ class MSATrainer(nnUNetTrainer):  # type: ignore[misc]
         num_output_channels: int,
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
-        stages = planned_stages(
-            configuration_manager.network_arch_init_kwargs, configuration_manager.patch_size, "of these plans"
-        )
-        stem = first_layer(configuration_manager.normalization_schemes)
-        return MSAGenerator(stages, num_input_channels, num_output_channels, enable_deep_supervision, stem)
+        return planned_generator(configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision)
 
     @classmethod
     def _strides(cls, configuration: ConfigurationManager) -> list[tuple[int, ...]]:

@@ -14,9 +14,8 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from msa_trainer.counts_stem import begin_with, first_layer
-from msa_trainer.generator import MSAGenerator
+from msa_trainer.planned_network import planned_generator
 from msa_trainer.prediction.errors import PredictionError
-from msa_trainer.preflight import planned_stages
 from msa_trainer.refusal import Refusal
 
 STOCK = "nnUNetTrainer"
@@ -68,8 +67,7 @@ def build_network(
 
 def _network(trainer: str, plans: PlansManager, configuration: ConfigurationManager, channels: int, heads: int) -> nn.Module:
     if trainer in GENERATORS:
-        stages = planned_stages(configuration.network_arch_init_kwargs, configuration.patch_size, "of these plans")
-        return MSAGenerator(stages, channels, heads, False, first_layer(configuration.normalization_schemes))
+        return planned_generator(configuration, channels, heads, deep_supervision=False)
     if trainer not in (STOCK, STOCK_NETWORK):
         found: nn.Module = _trainer_class(trainer).build_network_architecture(plans, configuration, channels, heads, False)
         return found
