@@ -36,22 +36,42 @@ class LesionKeepingTargets(SegOnlyTransform):  # type: ignore[misc]
         self.scales, self.regions, self.ignore_label = [tuple(s) for s in scales], regions, ignore_label
 
     def _apply_to_segmentation(self, segmentation: torch.Tensor, **_: object) -> list[torch.Tensor]:
-        return [self._pooled(segmentation, scale) for scale in self.scales]
+        targets, values = [], self._ordered(segmentation)
+        last = values
+        for scale in self.scales:
+            if all(s == 1 for s in scale):
+                targets.append(segmentation)
+                continue
+            shape = [round(side * s) for side, s in zip(segmentation.shape[1:], scale, strict=True)]
+            last = _maxima(last if _divide(last, shape) else values, shape)
+            targets.append(self._labels(last).to(segmentation.dtype))
+        return targets
 
-    def _pooled(self, segmentation: torch.Tensor, scale: Sequence[float]) -> torch.Tensor:
-        if all(s == 1 for s in scale):
-            return segmentation
-        shape = [round(side * s) for side, s in zip(segmentation.shape[1:], scale, strict=True)]
-        pool = functional.adaptive_max_pool2d if len(shape) == 2 else functional.adaptive_max_pool3d
+    def _ordered(self, segmentation: torch.Tensor) -> torch.Tensor:
+        """Values whose maximum is the target: ignored pixels below all others."""
         values = segmentation.float()
-        if self.ignore_label is None:
-            return pool(values, shape).to(segmentation.dtype)
-        if self.regions:
-            values[-1] = -values[-1]  # ignored only where every pixel is
-            pooled = pool(values, shape)
-            pooled[-1] = -pooled[-1]
-            return pooled.to(segmentation.dtype)
-        values[values == self.ignore_label] = -1
-        pooled = pool(values, shape)
-        pooled[pooled == -1] = self.ignore_label
-        return pooled.to(segmentation.dtype)
+        if self.ignore_label is not None and self.regions:
+            values = torch.cat((values[:-1], -values[-1:]))  # ignored only where every pixel is
+        elif self.ignore_label is not None:
+            values = torch.where(values == self.ignore_label, -1.0, values)
+        return values
+
+    def _labels(self, values: torch.Tensor) -> torch.Tensor:
+        if self.ignore_label is not None and self.regions:
+            return torch.cat((values[:-1], -values[-1:]))
+        if self.ignore_label is not None:
+            return torch.where(values == -1, float(self.ignore_label), values)
+        return values
+
+
+def _divide(values: torch.Tensor, shape: Sequence[int]) -> bool:
+    return all(side % coarse == 0 for side, coarse in zip(values.shape[1:], shape, strict=True))
+
+
+def _maxima(values: torch.Tensor, shape: list[int]) -> torch.Tensor:
+    """Maximum over each pixel of the coarser `shape`; maxima of maxima are maxima, so `values` may be a finer target."""
+    plane = len(shape) == 2
+    if not _divide(values, shape):
+        return functional.adaptive_max_pool2d(values, shape) if plane else functional.adaptive_max_pool3d(values, shape)
+    blocks = [side // coarse for side, coarse in zip(values.shape[1:], shape, strict=True)]
+    return functional.max_pool2d(values, blocks) if plane else functional.max_pool3d(values, blocks)

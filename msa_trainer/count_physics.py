@@ -14,7 +14,7 @@ from batchgeneratorsv2.transforms.intensity.contrast import ContrastTransform
 from batchgeneratorsv2.transforms.intensity.gamma import GammaTransform
 from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
 from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
-from batchgeneratorsv2.transforms.utils.random import RandomTransform
+from batchgeneratorsv2.transforms.utils.random import OneOfTransform, RandomTransform
 from numpy.typing import NDArray
 from scipy import special
 
@@ -41,16 +41,16 @@ FWHM_TO_SIGMA = 1 / (2 * math.sqrt(2 * math.log(2)))
 def count_true(
     stock: Sequence[BasicTransform], probability: float, spacing_mm: Sequence[float], channels: int
 ) -> list[BasicTransform]:
-    """nnU-Net's training transforms with count physics, each of the three at `probability`, in the place of noise, blur,
-    brightness, contrast and gamma; the spatial transform, low resolution, mirroring and all else stay as they are.
+    """nnU-Net's training transforms with count physics in the place of noise, blur, brightness, contrast and gamma.
 
-    They come first, because counts are whole numbers before the spatial transform interpolates. spacing_mm: the last two are
-    the pixel's. channels: how many hold counts, from the first. What nnU-Net had resampled already is rounded to the nearest
-    count.
+    With `probability` an image gets one of the three, all alike. The spatial transform, low resolution, mirroring and all else
+    stay as they are. Physics comes first, because counts are whole numbers before the spatial transform interpolates; what
+    nnU-Net had resampled already is rounded to the nearest count. spacing_mm: the last two are the pixel's. channels: how
+    many hold counts, from the first.
     """
-    physics = (AttenuationGradient(channels), CollimatorBlur(spacing_mm, channels), BinomialThinning(channels))
+    physics = [BinomialThinning(channels), CollimatorBlur(spacing_mm, channels), AttenuationGradient(channels)]
     kept = [t for t in stock if not isinstance(t.transform if isinstance(t, RandomTransform) else t, REPLACED)]
-    return [RandomTransform(transform, probability) for transform in physics] + kept
+    return [RandomTransform(OneOfTransform(physics), probability), *kept]
 
 
 class _OfCounts(ImageOnlyTransform):  # type: ignore[misc]
@@ -154,13 +154,13 @@ def _thinned(counts: NDArray[np.int64], p: NDArray[np.float64]) -> NDArray[np.in
     draws = 1024 if p.ndim else 4096
     table = _binomial_table(levels, draws)
     few = counts < FEW
-    place = np.where(few, counts, 0) * draws
-    place += np.frombuffer(np.random.bytes(2 * counts.size), np.uint16).reshape(counts.shape) % draws  # noqa: NPY002
+    place = np.where(few, counts, 0).astype(np.int32) * np.int32(draws)
+    place += np.frombuffer(np.random.bytes(2 * counts.size), np.uint16).reshape(counts.shape) & (draws - 1)  # noqa: NPY002
     if p.ndim and levels[-1] > levels[0]:
-        level = (p - levels[0]) * (8 / (levels[-1] - levels[0]))
-        between = np.frombuffer(np.random.bytes(counts.size), np.uint8).reshape(counts.shape) / 256  # noqa: NPY002
-        place += np.minimum(level + between, 8).astype(np.int64) * (FEW * draws)
-    kept = table[place].astype(np.int64)
+        level = ((p - levels[0]) * (8 * 256 / (levels[-1] - levels[0]))).astype(np.int32)  # 256 to a step
+        between = np.frombuffer(np.random.bytes(counts.size), np.uint8).reshape(counts.shape)  # noqa: NPY002
+        place += ((level + between) >> 8) * np.int32(FEW * draws)
+    kept: NDArray[np.int64] = table[place].astype(np.int64)
     many = ~few
     if many.any():
         kept[many] = np.random.binomial(counts[many], np.broadcast_to(p, counts.shape)[many])  # noqa: NPY002
@@ -174,7 +174,8 @@ def _binomial_table(levels: NDArray[np.float64], draws: int) -> NDArray[np.uint8
     shares = BINOMIAL_COEFFICIENTS * p**k * (1 - p) ** np.maximum(k[:, None] - k, 0)
     bounds = np.minimum(np.cumsum(shares, axis=-1) * draws + np.random.uniform(), draws).astype(np.int64)  # noqa: NPY002
     bounds[..., -1] = draws
-    return np.repeat(np.broadcast_to(k.astype(np.uint8), bounds.shape).ravel(), np.diff(bounds, axis=-1, prepend=0).ravel())
+    times = np.concatenate([bounds[..., :1], bounds[..., 1:] - bounds[..., :-1]], axis=-1)
+    return np.repeat(np.broadcast_to(k.astype(np.uint8), bounds.shape).ravel(), times.ravel())
 
 
 def _displaced(counts: NDArray[np.int64], sigma_px: Sequence[float]) -> NDArray[np.int64]:
@@ -186,7 +187,8 @@ def _displaced(counts: NDArray[np.int64], sigma_px: Sequence[float]) -> NDArray[
     # 65,536 moves, as frequent as a Gaussian has them: a 16-bit random number picks one.
     shares = np.outer(_gaussian_shares(sigma_px[0], down), _gaussian_shares(sigma_px[1], right)).ravel()
     moves = (np.arange(2 * down + 1)[:, None] * wide + np.arange(2 * right + 1)).ravel()
-    moves = np.repeat(moves, np.diff(np.round(np.cumsum(shares) * 65536).astype(np.int64), prepend=0))
+    bounds = np.round(np.cumsum(shares) * 65536).astype(np.int64)
+    moves = np.repeat(moves, np.concatenate([bounds[:1], bounds[1:] - bounds[:-1]]))
     moved = np.zeros((height + 2 * down, wide), np.int64)
     until = np.cumsum(counts.sum(axis=1))
     first = 0
@@ -204,7 +206,10 @@ def _displaced(counts: NDArray[np.int64], sigma_px: Sequence[float]) -> NDArray[
 def _gaussian_shares(sigma_px: float, most: int) -> NDArray[np.float64]:
     """Share of counts that a Gaussian moves by -most to most whole pixels; the tails go to the ends."""
     edges = np.arange(-most, most) + 0.5
-    below = [0.5 * (1 + math.erf(edge / (sigma_px * math.sqrt(2)))) if sigma_px > SMALLEST_SIGMA_PX else float(edge > 0) for edge in edges]
+    below = [
+        0.5 * (1 + math.erf(edge / (sigma_px * math.sqrt(2)))) if sigma_px > SMALLEST_SIGMA_PX else float(edge > 0)
+        for edge in edges
+    ]
     return np.diff(np.array([0, *below, 1]))
 
 

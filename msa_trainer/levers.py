@@ -22,7 +22,7 @@ class Levers:
     burden_exponent: float = 0.0
     # Deep-supervision targets: the maximum over a coarse pixel keeps tiny lesions, nnU-Net's nearest pixel loses them.
     keep_tiny_targets: bool = True
-    # Probability of each Poisson-true augmentation (thinning, blur, attenuation), which replace nnU-Net's noise, blur,
+    # Probability of a Poisson-true augmentation (thinning, blur or attenuation), which replace nnU-Net's noise, blur,
     # brightness, contrast and gamma; needs counts.
     count_physics: float = 0.0
     # Probability that lesions of another training case are copied onto an image; needs counts.

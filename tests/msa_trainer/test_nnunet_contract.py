@@ -24,7 +24,9 @@ from msa_trainer.checkpoint import KEY
 from msa_trainer.environment import EXTERNAL_TRAINERS, TRAINER_FOLDER
 from msa_trainer.variants import MSATrainer
 
-OURS_ALONE = {"_strides", "_both_players_step", "_mean_over_ranks", "_stop_if_weights_are_lost"}
+OURS_ALONE = {
+    "_strides", "_both_players_step", "_mean_over_ranks", "_stop_if_weights_are_lost", "_take_recorded", "_average_shown",
+}  # fmt: skip
 
 
 def overridden() -> list[str]:

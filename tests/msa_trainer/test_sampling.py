@@ -82,6 +82,13 @@ def test_nnunet_draws_the_big_lesion_by_its_pixels_and_we_draw_every_size_alike(
     assert 0.4 < by_stratum["big"] / 200 < 0.6  # 3 standard errors of a half
 
 
+def test_the_share_of_patches_that_is_not_laid_over_a_lesion_is_drawn_by_pixel(cases: Any) -> None:
+    seed_everything(14)
+    ours = loader(cases, 0.5, "ten", 26, 26)
+    ours.batch_size = 400
+    assert drawn_lesions(next(ours)["data"])["big"] / 400 == pytest.approx((441 / 477 + 0.5) / 2, abs=0.07)
+
+
 def test_the_lesions_of_a_stratum_are_drawn_alike(cases: Any) -> None:
     seed_everything(1)
     ours = loader(cases, 1.0, "ten", 12, 12)  # no two small ones in one patch
@@ -112,6 +119,8 @@ def test_a_drawn_lesion_is_whole_in_what_the_centre_crop_leaves(
     patch = padded[corner[1] + 200 : beyond[1] + 200, corner[2] + 200 : beyond[2] + 200]
     crop = SpatialTransform((final, final), 0, False, p_rotation=0, p_scaling=0)
     seen = crop(image=torch.from_numpy(patch.copy())[None].float())["image"]
+    for low in (corner[1] + more // 2, corner[2] + more // 2):  # no more padding than nnU-Net's random patches have
+        assert min(0, 72 - final) - 1 <= low <= max(0, 72 - final) + 1
     assert seen.shape == (1, final, final)
     assert int(seen.sum()) == int(labels.sum())
 
@@ -138,6 +147,9 @@ def test_patches_of_a_2d_plan_show_the_slice_of_a_volume_in_which_the_lesion_is(
     seed_everything(4)
     labels = np.zeros((6, 64, 64))
     labels[4, 30:33, 30:33] = 1
+    labels[3, 30:33, 30:33] = 1
+    assert len(find_lesions(labels, [1], (1.0, 1.0))) == 2
+    assert len(find_lesions(labels, [1], (1.0, 1.0, 1.0))) == 1
     cases = store_cases({"volume": (np.zeros((1, 6, 64, 64)), labels)})
     for _ in range(10):
         assert all((target == 1).sum() == 9 for target in next(loader(cases, 1.0))["target"])
