@@ -18,7 +18,8 @@ class Arm:
     """One trainer at one plan. network: "stock trainer" is nnUNetTrainer itself, with the optimiser alone changed (its
     mirroring along both axes, 180 degree rotations and targets included); "U-Net" nnU-Net's network in MSATrainer's recipe.
 
-    patch: side in px; with 256 the patch is the whole image, in batches of as many pixels.
+    patch: side in px; with 256 the patch is the whole image, in batches of as many pixels. mirrored: axes at prediction, None
+    for the trainer's own (stock: both; MSATrainer: left-right).
     """
 
     network: Literal["stock trainer", "U-Net", "MSA"]
@@ -27,6 +28,7 @@ class Arm:
     channels: str = "zscore"
     views: str = "single"
     patch: int = 128
+    mirrored: tuple[int, ...] | None = None
 
 
 def _both(name: str, **changes: Any) -> dict[str, Arm]:
@@ -39,6 +41,8 @@ def _both(name: str, **changes: Any) -> dict[str, Arm]:
 ARMS: dict[str, Arm] = {
     "stock": Arm("stock trainer"),
     "stock, SGD": Arm("stock trainer", levers=Levers()),
+    "stock, left-right": Arm("stock trainer", mirrored=(1,)),
+    "msa, unmirrored": Arm("MSA", mirrored=()),
     "unet": Arm("U-Net"),
     "msa": Arm("MSA"),
     "msa + trained": Arm("MSA", TRAINED),

@@ -81,10 +81,10 @@ def trainer_of(arm: Arm, plans: dict[str, Any], dataset: dict[str, Any], steps: 
     return trainer
 
 
-def predict(trainer: Any, raw: Path, output: Path, sides: tuple[int, ...] | None) -> None:
+def predict(trainer: Any, raw: Path, output: Path, mirrored: tuple[int, ...] | None) -> None:
     """Masks and probabilities of every image of a raw dataset, by nnU-Net's preprocessor and sliding window.
 
-    sides: mirrored axes, None for the trainer's own.
+    mirrored: axes, None for the trainer's own.
     """
     import SimpleITK as sitk  # noqa: N813
     import torch
@@ -98,8 +98,8 @@ def predict(trainer: Any, raw: Path, output: Path, sides: tuple[int, ...] | None
     device = trainer.device
     predictor = nnUNetPredictor(perform_everything_on_device=device.type == "cuda", device=device, allow_tqdm=False)
     manager, plans = trainer.configuration_manager, trainer.plans_manager
-    axes = trainer.inference_allowed_mirroring_axes if sides is None else sides
-    predictor.manual_initialization(network, plans, manager, None, trainer.dataset_json, "bench", axes)
+    axes = trainer.inference_allowed_mirroring_axes if mirrored is None else mirrored
+    predictor.manual_initialization(network, plans, manager, None, trainer.dataset_json, "bench", axes or None)
     preprocessor = manager.preprocessor_class(verbose=False)
     output.mkdir(parents=True)
     for label in sorted((raw / "labelsTr").glob("*.nii.gz")):
@@ -142,7 +142,7 @@ def main() -> None:
     trainer.run_training()
     trained = time.monotonic()
     shutil.rmtree(arguments.output, ignore_errors=True)
-    predict(trainer, raw, arguments.output, None)
+    predict(trainer, raw, arguments.output, arm.mirrored)
     predicted = time.monotonic()
     times = {"train_seconds": trained - began, "predict_seconds": predicted - trained}
     print("\n" + json.dumps(figures(raw, arguments.output) | times))
