@@ -42,7 +42,7 @@ def show_evaluation(page: Page, demo: Path) -> None:
 
 
 def show_findings(page: Page, demo: Path) -> None:
-    """The study of the patient with most found lesions, around the rows that all marked ones are in."""
+    """The study of the patient with most found lesions, around the middle one of those marked."""
     folder = demo / "findings"
     found = _found(pd.read_csv(demo / "evaluation" / "lesions.csv"))
     patient = found["case"].str.split("_").str[0].value_counts().sort_index().idxmax()  # one key, so one pseudonym in both
@@ -59,7 +59,7 @@ def show_findings(page: Page, demo: Path) -> None:
     column, row = box["x"] + box["width"] / 4, box["y"] + box["height"] / 4
     page.mouse.move(column, row)
     page.mouse.down()
-    page.mouse.move(column, row + state["zoom"] * (shown_mm - (rows_mm.min() + rows_mm.max()) / 2))
+    page.mouse.move(column, row + state["zoom"] * (shown_mm - rows_mm.median()))
     page.mouse.up()
     page.mouse.move(0, 0)
 

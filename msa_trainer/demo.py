@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from msa_trainer.demo_new_scans import gather, masks_of_msa, masks_of_nnunet, require_identical
 from msa_trainer.environment import nnunet_environment
 
 PATIENTS = 18  # two views each: 14 patients in two folds, 4 to test on
@@ -28,8 +29,8 @@ GPU_MEMORY_TARGET_GB = 0.25
 TRAINER = "MSATrainer_demo"
 EPOCHS = 10
 # NEMA's "NM1" (pydicom-data): a real whole-body bone scan whose pixel sum must be the counts its header states.
-REAL_SCAN, REAL_COUNTS = "JPEG-LL.dcm", 3_596_452
-MARKER = "demo.json"
+REAL_SCAN, REAL_NAME, REAL_COUNTS = "JPEG-LL.dcm", "NM1.dcm", 3_596_452
+MARKER, KEY, MODEL = "demo.json", "pseudonyms.key", "model.zip"
 FAILED_LINES = 15
 
 
@@ -86,7 +87,7 @@ class Demo:
 
 
 def run(output: Path) -> int:
-    """Phantom and one real scan -> dataset -> two folds -> ensemble -> evaluation -> summary page under `output`.
+    """Phantom and one real scan -> dataset -> two folds -> report on new scans -> evaluation -> summary page under `output`.
 
     An earlier demo's folder is replaced; any other folder with files in it is refused. Returns the exit code.
     """
@@ -100,22 +101,28 @@ def run(output: Path) -> int:
     (output / MARKER).write_text(json.dumps({"finished": False}))
     demo = Demo(output)
     began = time.monotonic()
-    for stage in _stages_before_prediction(demo):
+    for stage in _training(demo):
         demo.run(stage)
     real = _real_scan_counts(demo)
-    for stage in _prediction_and_evaluation(demo):
+    scans = gather(
+        _manifest(demo, PHANTOM_ID), demo.root / "studies", [demo.root / "real_scan" / REAL_NAME], demo.root / "scans"
+    )
+    for stage in _prediction(demo):
         demo.run(stage)
-    page = _summary_page(demo, time.monotonic() - began, real)
+    masks = _identical_masks(demo)
+    print(f"    msa predict and nnUNetv2_predict: {masks} masks, identical", flush=True)
+    demo.run(_evaluation(demo))
+    page = _summary_page(demo, time.monotonic() - began, real_counts=real, scans=len(scans), masks=masks)
     (output / MARKER).write_text(json.dumps({"finished": True, "seconds": round(time.monotonic() - began, 1)}))
     print(f"\nDone in {(time.monotonic() - began) / 60:.1f} minutes. Open {page}")
     return 0
 
 
-def _stages_before_prediction(demo: Demo) -> list[Stage]:
+def _training(demo: Demo) -> list[Stage]:
     studies, real = demo.root / "studies", demo.root / "real_scan"
     _copy_real_scan(real)
     phantom = ["msa", "phantom", "-o", str(studies), "-n", str(PATIENTS)]
-    convert = ["msa", "convert", "--key", str(demo.root / "pseudonyms.key")]
+    convert = ["msa", "convert", "--key", str(demo.root / KEY)]
     return [
         Stage(f"phantom studies: DICOM + LabelMe, {PATIENTS} patients", phantom),
         Stage(
@@ -144,25 +151,46 @@ def _stages_before_prediction(demo: Demo) -> list[Stage]:
     ]  # fmt: skip
 
 
-def _prediction_and_evaluation(demo: Demo) -> list[Stage]:
-    phantom, real = _dataset(demo, PHANTOM_ID), _dataset(demo, REAL_ID)
-    predictions = demo.root / "predictions"
-    predict = ["nnUNetv2_predict", "-d", str(PHANTOM_ID), "-c", "2d", "-tr", TRAINER, "-f", *map(str, FOLDS),
-               "-device", "cpu", "-npp", "0", "-nps", "0"]  # fmt: skip
+def _prediction(demo: Demo) -> list[Stage]:
+    """Export the model; `msa predict` on the new scans as they come; nnU-Net's command on the same scans, converted."""
+    model = demo.root / MODEL
+    trained = ["-d", str(PHANTOM_ID), "-c", "2d", "-tr", TRAINER, "-f", *map(str, FOLDS)]
+    stock = ["nnUNetv2_predict", *trained, "-device", "cpu", "-npp", "0", "-nps", "0"]
+    images = {number: _dataset(demo, number) / "imagesTs" for number in (PHANTOM_ID, REAL_ID)}
     return [
+        Stage("export the model, both folds", ["nnUNetv2_export_model_to_zip", *trained, "-o", str(model)]),
         Stage(
-            "predict the test patients, both folds ensembled",
-            [*predict, "-i", str(phantom / "imagesTs"), "-o", str(predictions)],
-            counted=r"^done with",
-            steps=len(list((phantom / "imagesTs").glob("*.nii.gz"))),
+            "new scans -> masks, DICOM SEG, outlines, report",
+            ["msa", "predict", "-i", str(demo.root / "scans"), "-o", str(demo.root / "findings"), "-m", str(model),
+             "--key", str(demo.root / KEY), "--labelme", "-device", "cpu"],
         ),
-        Stage("predict the real scan NM1", [*predict, "-i", str(real / "imagesTs"), "-o", str(demo.root / "real_prediction")]),
         Stage(
-            "evaluate by lesion size",
-            ["msa", "evaluate", "-r", str(phantom / "labelsTs"), "-p", str(predictions), "-o", str(demo.root / "evaluation"),
-             "--cases", str(phantom / "manifest.csv"), "--images", str(phantom / "imagesTs")],
+            "nnUNetv2_predict on the test patients, converted",
+            [*stock, "-i", str(images[PHANTOM_ID]), "-o", str(demo.root / "predictions")],
+            counted=r"^done with",
+            steps=len(list(images[PHANTOM_ID].glob("*.nii.gz"))),
+        ),
+        Stage(
+            "nnUNetv2_predict on NM1, converted",
+            [*stock, "-i", str(images[REAL_ID]), "-o", str(demo.root / "real_prediction")],
         ),
     ]  # fmt: skip
+
+
+def _identical_masks(demo: Demo) -> int:
+    """Number of masks on which both commands agree; SystemExit where they do not."""
+    theirs = masks_of_nnunet(_manifest(demo, PHANTOM_ID), demo.root / "predictions")
+    theirs |= masks_of_nnunet(_manifest(demo, REAL_ID), demo.root / "real_prediction")
+    return require_identical(masks_of_msa(demo.root / "findings"), theirs)
+
+
+def _evaluation(demo: Demo) -> Stage:
+    phantom = _dataset(demo, PHANTOM_ID)
+    return Stage(
+        "evaluate by lesion size",
+        ["msa", "evaluate", "-r", str(phantom / "labelsTs"), "-p", str(demo.root / "predictions"),
+         "-o", str(demo.root / "evaluation"), "--cases", str(phantom / "manifest.csv"), "--images", str(phantom / "imagesTs")],
+    )  # fmt: skip
 
 
 def _run_logged(stage: Stage, log: Path, environment: Mapping[str, str]) -> int:
@@ -196,12 +224,12 @@ def _copy_real_scan(folder: Path) -> None:
     if file is None:
         raise SystemExit(f'msa demo: the real scan {REAL_SCAN} is not installed; pip install "msa-trainer[demo]".')
     folder.mkdir()
-    shutil.copyfile(str(file), folder / "NM1.dcm")
+    shutil.copyfile(str(file), folder / REAL_NAME)
 
 
 def _real_scan_counts(demo: Demo) -> int:
     """Counts of the converted real scan. Raises SystemExit where they are not what its header accumulated."""
-    with (_dataset(demo, REAL_ID) / "manifest.csv").open(newline="") as file:
+    with _manifest(demo, REAL_ID).open(newline="") as file:
         counts = int(next(csv.DictReader(file))["counts"])
     if counts != REAL_COUNTS:
         raise SystemExit(f"msa demo: NM1 was decoded to {counts} counts; its header accumulated {REAL_COUNTS}.")
@@ -212,35 +240,16 @@ def _dataset(demo: Demo, number: int) -> Path:
     return next(demo.raw.glob(f"Dataset{number:03d}_*"))
 
 
-def _summary_page(demo: Demo, seconds: float, real_counts: int) -> Path:
-    """index.html: what was run, the figures by lesion size, the real scan with what the network marked on it."""
+def _manifest(demo: Demo, number: int) -> Path:
+    return _dataset(demo, number) / "manifest.csv"
+
+
+def _summary_page(demo: Demo, seconds: float, **said: int) -> Path:
+    """index.html: what was run, the report on the new scans, the figures by lesion size. said: numbers the page states."""
     import jinja2
 
-    _draw_real_scan(demo)
     summary = json.loads((demo.root / "evaluation" / "summary.json").read_text())
     template = jinja2.Template(resources.files("msa_trainer").joinpath("templates/demo.html").read_text(), autoescape=True)
     page = demo.root / "index.html"
-    page.write_text(
-        template.render(stages=demo.finished, minutes=seconds / 60, summary=summary, real_counts=real_counts, patients=PATIENTS)
-    )
+    page.write_text(template.render(stages=demo.finished, minutes=seconds / 60, summary=summary, patients=PATIENTS, **said))
     return page
-
-
-def _draw_real_scan(demo: Demo) -> None:
-    """real_scan.png: the real scan with what the networks marked."""
-    import SimpleITK as sitk  # noqa: N813
-
-    from evaluation.overlay import overlay_png
-
-    file = next((_dataset(demo, REAL_ID) / "imagesTs").glob("*.nii.gz"))
-    image = sitk.ReadImage(str(file))
-    mask = sitk.GetArrayFromImage(sitk.ReadImage(str(demo.root / "real_prediction" / file.name.replace("_0000", ""))))
-    columns_mm, rows_mm = image.GetSpacing()
-    picture = overlay_png(
-        sitk.GetArrayFromImage(image),
-        mask > 0,
-        mask > 0,
-        (rows_mm, columns_mm),
-        title="NM1, anterior: a real scan, no reference",
-    )
-    (demo.root / "real_scan.png").write_bytes(picture)

@@ -37,7 +37,11 @@ def test_every_stage_says_one_line_and_the_long_ones_show_a_bar(demo: Path) -> N
     said, shown = ((demo.parent / name).read_text() for name in ("stdout.txt", "stderr.txt"))
     numbers = re.findall(r"^ ?(\d+)\. \S.* \d+\.\d s$", said, re.MULTILINE)
     assert numbers == [str(number) for number in range(1, len(list((demo / "logs").iterdir())) + 1)]
-    for long in ("train fold 0 with MSATrainer_demo", "train fold 1 with MSATrainer_demo", "predict the test patients"):
+    for long in (
+        "train fold 0 with MSATrainer_demo",
+        "train fold 1 with MSATrainer_demo",
+        "nnUNetv2_predict on the test patients",
+    ):
         assert re.search(rf"{long}.*\d+%\|", shown), long
 
 
@@ -49,15 +53,34 @@ def test_the_real_scan_keeps_every_count_of_its_header(demo: Path) -> None:
     assert len(list((demo / "real_prediction").glob("*.nii.gz"))) == 1
 
 
-def test_the_summary_page_shows_figures_pictures_and_what_was_run(demo: Path) -> None:
+def test_new_scans_become_masks_seg_outlines_and_a_report_that_agree_with_nnunet(demo: Path) -> None:
+    scans = [path.name for path in (demo / "scans").iterdir()]
+    assert "NM1.dcm" in scans
+    assert all(name.endswith(".dcm") for name in scans)  # as an archive sends them, without outlines
+    run = json.loads((demo / "findings" / "run.json").read_text())
+    assert run["outcomes"]["written"] == len(scans) == len(list((demo / "findings").glob("P*/*_seg.dcm")))
+    views = sum(1 for _ in (demo / "findings").glob("P*/*.nii.gz"))
+    assert views == 2 * (len(scans) - 1) + 1  # NM1 holds the anterior view alone
+    assert views == len(list((demo / "findings").glob("P*/labelme/*.json")))
+    said = (demo.parent / "stdout.txt").read_text()
+    assert f"msa predict and nnUNetv2_predict: {views} masks, identical" in said
+    report = (demo / "findings" / "report.html").read_text()
+    assert report.count('<script type="application/json" id="viewer-case-') == len(scans)
+
+
+def test_the_summary_page_leads_to_both_reports_and_says_what_was_run(demo: Path) -> None:
     page = (demo / "index.html").read_text()
     summary = json.loads((demo / "evaluation" / "summary.json").read_text())
     assert summary["schema"] == 1
     assert summary["images"]["missing_prediction"] == 0
     assert summary["strata"][0]["name"] in page.replace("&lt;", "<")
     assert "nnUNetv2_train 501 2d 0 -tr MSATrainer_demo" in page
-    assert (demo / "real_scan.png").stat().st_size > 10_000
-    assert "data:image/png;base64" in (demo / "evaluation" / "report.html").read_text()
+    for link in re.findall(r'(?:href|src)="([^"]+)"', page):
+        assert (demo / link).is_file(), link
+    assert {"findings/report.html", "evaluation/report.html"} <= set(re.findall(r'href="([^"]+)"', page))
+    cases = len(list((demo / "predictions").glob("*.nii.gz")))
+    report = (demo / "evaluation" / "report.html").read_text()
+    assert report.count('<script type="application/json" id="viewer-case-') == cases
 
 
 def test_the_networks_find_more_than_nothing(demo: Path) -> None:

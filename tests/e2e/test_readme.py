@@ -1,4 +1,4 @@
-"""Every command in the README runs: as printed, but for the trainer's schedule, the device and the paths a reader fills in."""
+"""Every command in the README runs: as printed, but for schedule, number of folds, device and the paths a reader fills in."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import SimpleITK as sitk  # noqa: N813
 
 from dataset_conversion.labels import LabelMap
 
-pytestmark = pytest.mark.e2e
+# Five folds on a busy machine take longer than the general limit.
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text()
@@ -101,6 +103,29 @@ def test_the_five_fold_recipe_trains_finds_the_best_and_exports(shell) -> None: 
     # The first test trained the folds without --npz; validating them again writes the probabilities, two steps cheaper.
     shell(recipe.replace("--npz", "--npz --val"))
     assert (shell.folder / "bone_scan_model.zip").stat().st_size > 1_000_000
+
+
+def test_three_commands_go_from_new_scans_to_a_report_that_opens(shell) -> None:  # type: ignore[no-untyped-def]
+    shell("msa phantom -o NEW_SCANS -n 2 --seed 2 && rm NEW_SCANS/*.json")
+    script = block_after("<!-- run: three commands -->")
+    assert len(script.splitlines()) == 3
+    here = script.replace("make install", f"make -C {REPOSITORY} install").replace(" .venv/", f" {REPOSITORY}/.venv/")
+    shell(here, prepare="export BROWSER='cp %s opened.html'")
+    report = (shell.folder / "findings" / "report.html").read_bytes()
+    assert report.count(b'id="viewer-case-') == 2
+    assert (shell.folder / "opened.html").read_bytes() == report
+    assert len(list((shell.folder / "findings").glob("*/*_seg.dcm"))) == 2
+
+
+def test_outlines_of_a_prediction_convert_into_a_dataset_of_its_masks(shell) -> None:  # type: ignore[no-untyped-def]
+    script = block_after("<!-- run: corrected -->")
+    shell(script.replace("-n Corrected", "-n Corrected --folds 2"))  # of the two patients above
+    predicted = [sitk.GetArrayFromImage(sitk.ReadImage(str(path))) for path in shell.folder.glob("findings/*/*.nii.gz")]
+    labels = shell.folder.glob("nnunet/nnUNet_raw/Dataset002_Corrected/labelsTr/*.nii.gz")
+    converted = [sitk.GetArrayFromImage(sitk.ReadImage(str(path))) for path in labels]
+    assert len(converted) == 4
+    assert any(mask.any() for mask in converted)
+    assert sorted(mask.tobytes() for mask in converted) == sorted(mask.tobytes() for mask in predicted)
 
 
 def test_the_job_array_goes_on_where_a_fold_was_left(shell) -> None:  # type: ignore[no-untyped-def]

@@ -141,7 +141,7 @@ function drawScaleBar(context, slot, look) {
 }
 
 function drawGreyScale(context, slot, look, unit) {
-  const width = Math.min(120, slot.width * 0.4), x = slot.x + slot.width - width - MARGIN - 4, y = slot.y + slot.height - 20;
+  const width = Math.min(120, slot.width * 0.5), x = slot.x + slot.width - width - MARGIN - 4, y = slot.y + slot.height - 20;
   const ramp = context.createLinearGradient(x, 0, x + width, 0);
   ramp.addColorStop(0, "#fff");
   ramp.addColorStop(1, "#000");
