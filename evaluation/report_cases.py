@@ -12,8 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from evaluation.colours import MISSED_COLOUR, PREDICTION_COLOUR, REFERENCE_COLOUR, SPURIOUS_COLOUR
 from evaluation.measure import PreparedCase
-from evaluation.overlay import MISSED_COLOUR, PREDICTION_COLOUR, REFERENCE_COLOUR, SPURIOUS_COLOUR
 from evaluation.viewer import Column, Finding, Layer, Panel, ViewerCase
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from dataset_conversion.network_input import Channels
 from dataset_conversion.quality.flag import SEVERITIES
 from dataset_conversion.readers.array_files import load_array
 from dataset_conversion.scans import ReadOptions
-from evaluation.overlay import PREDICTION_COLOUR
+from evaluation.colours import PREDICTION_COLOUR
 from evaluation.viewer import Column, Finding, Layer, Panel, ViewerCase, viewer_blocks
 from msa_trainer.prediction.burden_over_time import burden_charts
 from msa_trainer.prediction.completeness import scan_name
