@@ -19,7 +19,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,8 @@ def run_all(arguments: argparse.Namespace) -> None:
         sets.preprocessed(sets.converted(sets.TRAINING, channels, root, views), root)
         sets.converted(sets.EVALUATION_SETS[arguments.set], channels, root, views)
     with ThreadPoolExecutor(arguments.jobs) as pool, tqdm(total=len(todo), desc="runs") as bar:
-        for row in pool.map(lambda run: perform(run, root), todo):
+        for finished in as_completed([pool.submit(perform, run, root) for run in todo]):
+            row = finished.result()
             add_row(RESULTS, row)
             bar.set_postfix_str(f"{row['arm']}, seed {row['seed']}: F1 {row['lesion_f1']:.3f}")
             bar.update()
