@@ -60,4 +60,6 @@ ARMS: dict[str, Arm] = {
     **_both("transplant", channels="counts", transplant=0.3),
     **_both("both views", views="paired", opposite_dropout=0.2),
     **_both("average", average=0.99),
+    "msa + trained + lesion loss 0.2": Arm("MSA", TRAINED, replace(ADAMW, lesion_loss=0.2)),
+    "msa + frozen + lesion loss 0.2": Arm("MSA", FROZEN, replace(ADAMW, lesion_loss=0.2)),
 }
