@@ -89,8 +89,12 @@ def smallest_effect(arms: dict[str, list[dict[str, Any]]]) -> str:
     return f"{POWER_SEEDS} seeds an arm can show a difference of {' and of '.join(texts)} (80 % power)."
 
 
-def update_readme(rows: Sequence[dict[str, str]]) -> None:
+def whole(rows: Sequence[dict[str, str]]) -> str:
     """Every set and schedule in the table of results, the test set first."""
     schedules = sorted({(row["set"] != "test", int(row["steps"]), row["set"]) for row in rows})
-    parts = [table(rows, chosen, steps, SHORT) for _, steps, chosen in schedules]
-    into_readme(BEGIN, END, "\n\n".join(parts))
+    return "\n\n".join(table(rows, chosen, steps, SHORT) for _, steps, chosen in schedules)
+
+
+def update_readme(rows: Sequence[dict[str, str]]) -> None:
+    """Put them into the README."""
+    into_readme(BEGIN, END, whole(rows))

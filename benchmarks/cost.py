@@ -187,9 +187,10 @@ def table(rows: list[dict[str, Any]]) -> str:
         lines.append(f"| {row['plan']} | {row['arm']} | " + " | ".join(cells) + " |")
     first = rows[0]
     commits = ", ".join(dict.fromkeys(str(row["commit"]) for row in rows))
+    rounds = ", ".join(dict.fromkeys(f"{row['plan']}: n = {row['rounds']}" for row in rows))
     lines.append(
-        f"\nnnU-Net's own plans, batch {first['batch']}, {first['rounds']} rounds in turn, medians, one process an arm and "
-        f"round; {first['machine']}; commit {commits}; `python benchmarks/cost.py`. The discriminator ({DISCRIMINATOR_NOTE}) "
+        f"\nnnU-Net's own plans, batch {first['batch']}, one process an arm and round, arms in turn, medians ({rounds}); "
+        f"{first['machine']}; commit {commits}; `python benchmarks/cost.py`. The discriminator ({DISCRIMINATOR_NOTE}) "
         "exists in training only; its time and memory are counted, at full weight in every step. Equal passes: left-right "
         "mirroring for both; its own: nnU-Net mirrors along every axis, MSATrainer left-right only."
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import accuracy
+import accuracy_table
 import cost
 import dsb2018
 import numpy as np
@@ -21,11 +23,17 @@ def test_the_readme_shows_the_committed_results(benchmark) -> None:  # type: ign
     assert benchmark.table(rows) in README
 
 
+def test_the_readme_shows_every_accuracy_run_that_is_committed() -> None:
+    rows = accuracy.done_runs(accuracy.RESULTS)
+    assert accuracy_table.whole(rows) in README
+
+
 def test_the_generator_and_the_whole_trainer_cost_no_more_than_the_stock_trainer() -> None:
-    results = pd.read_csv(cost.RESULTS).set_index("arm")
-    for arm in list(cost.ARMS)[1:]:
-        for measure in cost.MEASURES:
-            assert results.loc[arm, f"{measure}_ratio"] <= 1, f"{arm}: {measure}"
+    results = pd.read_csv(cost.RESULTS).set_index(["plan", "arm"])
+    assert {plan for plan, _ in results.index} == set(cost.PLANS)
+    for plan, arm in results.index:
+        for measure in ("parameters", "gflops", "step_seconds", "memory_mib", "own_seconds"):
+            assert results.loc[(plan, arm), f"{measure}_ratio"] <= 1, f"{plan}, {arm}: {measure}"
 
 
 def test_the_discriminator_has_the_parameters_the_table_states() -> None:
