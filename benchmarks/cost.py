@@ -126,12 +126,12 @@ def measure(name: str, plan: Plan, steps: int, root: Path) -> dict[str, float]:
 
     torch.set_num_threads(2)
     trainer = build(name, plan, root)
+    batch = batch_of(trainer, plan.batch)  # before memory is counted: a loader's worker makes it, not the training process
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     trainer.initialize()
     trainer.set_deep_supervision_enabled(True)
     if name.startswith("MSATrainer") and trainer.adversary is not None:
         trainer.adversary.begin_epoch(trainer.num_epochs - 1, trainer.num_epochs)  # weight at its full height
-    batch = batch_of(trainer, plan.batch)
     trainer.network.train()
     step_seconds = timed(lambda: trainer.train_step(batch), steps)
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024

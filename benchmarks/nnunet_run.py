@@ -28,12 +28,12 @@ def command(arguments: list[str], root: Path, log: Path, **variables: str) -> No
 
 
 def commit() -> str:
-    """The checkout's commit, marked where files differ from it."""
-    folder = Path(__file__).parent
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=10"], cwd=folder, capture_output=True, text=True
-    )
-    return described.stdout.strip() or "unknown"
+    """The checkout's commit, marked where code differs from it; the tables that a benchmark writes are no code."""
+    folder = Path(__file__).parents[1]
+    code = ["msa_trainer", "evaluation", "dataset_conversion", "benchmarks/*.py"]
+    described = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], cwd=folder, capture_output=True, text=True)
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", *code], cwd=folder, capture_output=True).returncode
+    return (described.stdout.strip() or "unknown") + ("-dirty" if changed == 1 else "")
 
 
 def machine() -> str:
