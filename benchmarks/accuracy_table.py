@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from accuracy_figures import NAMES
 from nnunet_run import into_readme
-
-from evaluation.training_variance import training_error_of_difference
+from scipy.special import stdtrit
 
 STOCK = "stock"
 BEGIN, END = "<!-- accuracy table: made by benchmarks/accuracy.py -->", "<!-- end of accuracy table -->"
 # In the README, where a page has no room for all.
 SHORT = ("pooled_dice", "lesion_f1", "fp_per_lesion_free_image", "froc", "recall_at_1_fp", "small_recall_at_1_fp")
 POWER_SEEDS = 5
+FEWEST_SEEDS = 2  # of an arm whose difference may be called one
+Runs = Sequence[dict[str, str]]
+Arms = Mapping[str, Runs]
 
 
 def by_arm(rows: Sequence[dict[str, str]], chosen: str, steps: int, width: str = "quarter") -> dict[str, list[dict[str, str]]]:
@@ -31,21 +33,41 @@ def values(runs: Sequence[dict[str, str]], figure: str) -> np.ndarray:
     return np.array([float(run[figure]) if run[figure] else np.nan for run in runs])
 
 
-def cell(runs: Sequence[dict[str, str]], stock: Sequence[dict[str, str]], figure: str) -> str:
-    """Mean (SD over seeds), and the difference to stock in bold where it is outside seed noise.
+@dataclass(frozen=True)
+class SeedNoise:
+    """Standard deviation of a figure over seeds, pooled over all arms that have several, and its degrees of freedom.
 
-    Outside: larger than the 97.5 % quantile of Student's t times its standard error over seeds (Welch), which at five seeds
-    an arm is about 2.3 standard errors.
+    Pooled, because the SD of two or three seeds of one arm is itself mostly noise.
     """
+
+    sd: float
+    degrees: int
+
+    def limit(self, seeds: int, others: int) -> float:
+        """The difference of two means that 95 of 100 repetitions without any difference stay within."""
+        if not self.degrees or min(seeds, others) < FEWEST_SEEDS:
+            return float("inf")
+        return float(stdtrit(self.degrees, 0.975)) * self.sd * (1 / seeds + 1 / others) ** 0.5
+
+
+def seed_noise(arms: Arms, figure: str) -> SeedNoise:
+    """Of all arms of a table; SD 0 with no degree of freedom where no arm has two seeds."""
+    several = [values(runs, figure) for runs in arms.values() if len(runs) > 1]
+    degrees = sum(len(found) - 1 for found in several)
+    squares = sum(found.var(ddof=1) * (len(found) - 1) for found in several)
+    return SeedNoise((squares / degrees) ** 0.5 if degrees else 0.0, degrees)
+
+
+def cell(runs: Runs, stock: Runs, figure: str, noise: SeedNoise) -> str:
+    """Mean (SD over seeds), and the difference to stock in bold where it is outside seed noise."""
     own, other = values(runs, figure), values(stock, figure)
     spread = f" ({own.std(ddof=1):.3f})" if len(own) > 1 else ""
     text = f"{own.mean():.3f}{spread}"
     if runs is stock or not len(other):
         return text
     difference = own.mean() - other.mean()
-    error = training_error_of_difference(other, own)
-    shown = f"{difference:+.3f}"
-    return f"{text} {f'**{shown}**' if error is not None and not error.hides(difference) else shown}"
+    outside = abs(difference) > noise.limit(len(own), len(other))
+    return f"{text} {f'**{difference:+.3f}**' if outside else f'{difference:+.3f}'}"
 
 
 def table(rows: Sequence[dict[str, str]], chosen: str, steps: int, figures: Sequence[str] = tuple(NAMES)) -> str:
@@ -54,13 +76,14 @@ def table(rows: Sequence[dict[str, str]], chosen: str, steps: int, figures: Sequ
     if not arms:
         return f"No runs of {steps} steps on the {chosen} set yet."
     stock = arms.get(STOCK, [])
+    noise = {name: seed_noise(arms, name) for name in figures}
     lines = ["| arm | seeds | " + " | ".join(NAMES[name] for name in figures) + " |", "|---|---:|" + "---:|" * len(figures)]
     for arm, runs in arms.items():
-        lines.append(f"| {arm} | {len(runs)} | " + " | ".join(cell(runs, stock, name) for name in figures) + " |")
+        lines.append(f"| {arm} | {len(runs)} | " + " | ".join(cell(runs, stock, name, noise[name]) for name in figures) + " |")
     return "\n".join(lines) + "\n\n" + origin(arms, chosen, steps)
 
 
-def origin(arms: dict[str, list[dict[str, str]]], chosen: str, steps: int) -> str:
+def origin(arms: Arms, chosen: str, steps: int) -> str:
     """What the table is of, and how small an effect it could have shown."""
     every = [run for runs in arms.values() for run in runs]
     first = every[0]
@@ -68,24 +91,23 @@ def origin(arms: dict[str, list[dict[str, str]]], chosen: str, steps: int) -> st
     return (
         f"The {chosen} phantom set: {first['images']} thorax views, {first['lesions']} lesions, {first['small_lesions']} of "
         f"them under 12 mm; 286 views to train on. {steps} steps, a quarter of nnU-Net's widths. Mean (SD over seeds) and "
-        f"difference to stock, bold outside seed noise. {smallest_effect(arms)} {first['machine']}; commit {commits}; "
+        f"difference to stock, bold outside seed noise (two seeds at least, 95 %, SD pooled over the arms). "
+        f"{smallest_effect(arms)} {first['machine']}; commit {commits}; "
         "`python benchmarks/accuracy.py`."
     )
 
 
-def smallest_effect(arms: dict[str, list[dict[str, Any]]]) -> str:
+def smallest_effect(arms: Arms) -> str:
     """The difference in lesion F1 and in small-lesion recall that five seeds an arm show with 80 % power, from the SD seen.
 
-    2.8 standard errors of a difference (1.96 + 0.84), with the SD over seeds pooled over the arms that have several.
+    2.8 standard errors of a difference (1.96 + 0.84), with the pooled SD over seeds.
     """
     texts = []
     for figure in ("lesion_f1", "small_recall_at_1_fp"):
-        variances = [(values(runs, figure).var(ddof=1), len(runs) - 1) for runs in arms.values() if len(runs) > 1]
-        if not variances:
+        noise = seed_noise(arms, figure)
+        if not noise.degrees:
             return "One seed an arm: no spread is known, and no difference is shown."
-        freedom = sum(degrees for _, degrees in variances)
-        pooled = (sum(variance * degrees for variance, degrees in variances) / freedom) ** 0.5
-        texts.append(f"{2.8 * pooled * (2 / POWER_SEEDS) ** 0.5:.3f} in {NAMES[figure]}")
+        texts.append(f"{2.8 * noise.sd * (2 / POWER_SEEDS) ** 0.5:.3f} in {NAMES[figure]}")
     return f"{POWER_SEEDS} seeds an arm can show a difference of {' and of '.join(texts)} (80 % power)."
 
 
