@@ -148,11 +148,16 @@ class _Payload:
         return Path.touch, (self.place,)
 
 
+def _trace(folder: Path) -> str:
+    """The file that a hostile model would leave: of this test alone, wherever it lands."""
+    return f"executed_by_{folder.name}"
+
+
 def _hostile_pickle(bone: Any, folder: Path) -> Path:
     model = folder / "model"
     shutil.copytree(bone.fold(DATASET, 0).parent, model)
     for checkpoint in model.glob("fold_*/checkpoint_final.pth"):
-        checkpoint.write_bytes(pickle.dumps({"network_weights": _Payload(folder / "executed")}))
+        checkpoint.write_bytes(pickle.dumps({"network_weights": _Payload(folder / _trace(folder))}))
     return model
 
 
@@ -162,7 +167,7 @@ def _hostile_zip(bone: Any, folder: Path) -> Path:
     with zipfile.ZipFile(archive, "w") as file:
         for path in source.rglob("*"):
             file.write(path, f"{DATASET}/{source.name}/{path.relative_to(source)}")
-        file.writestr("../../../executed", "outside")
+        file.writestr(f"../../../{_trace(folder)}", "outside")
     return archive
 
 
@@ -198,7 +203,7 @@ def test_a_model_that_cannot_be_trusted_or_used_is_refused_and_nothing_is_execut
     assert "Traceback" not in done.stderr
     assert len([line for line in done.stderr.splitlines() if line.startswith("msa predict: ")]) == 1, done.stderr
     assert sorted(path for path in tmp_path.rglob("*")) == before
-    assert not list(tmp_path.parents[1].glob("**/executed"))
+    assert not list(tmp_path.parents[1].glob(f"**/{_trace(tmp_path)}"))
 
 
 def test_a_killed_run_is_gone_on_with_and_an_interrupted_one_says_so(bone: Any, tmp_path: Path) -> None:
