@@ -7,8 +7,8 @@
 
 Levers are chosen on the development phantom set; the test set comes from another simulator (benchmarks/accuracy_sets.py) and is
 for the last comparison, with fresh seeds. Runs that the table has are not run again, so a stopped bench goes on where it was.
-Widths are a quarter of nnU-Net's unless --full is given; on a CUDA machine the same command takes the full schedule (--full
---steps 250000). A phantom is a phantom: no figure here says anything about patients.
+Widths are a quarter of nnU-Net's unless --full is given; --full --steps 250000 is nnU-Net's own number of steps and meant for a
+CUDA machine, where it was never run. A phantom is a phantom: no figure here says anything about patients.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ RESULTS = Path(__file__).parent / "results" / "accuracy.csv"
 TRAINING = Path(__file__).with_name("accuracy_training.py")
 KEY = ("set", "width", "steps", "arm", "seed")
 Run = dict[str, Any]
+
+
+class RunError(Exception):
+    """A run that failed: its name, and the end of its log."""
 
 
 def done_runs(file: Path) -> list[Run]:
@@ -58,7 +62,7 @@ def add_row(file: Path, row: Run) -> None:
 
 
 def perform(run: Run, root: Path) -> Run:
-    """One run in a process of its own; its row. Raises SystemExit, with the log's end, where it fails."""
+    """One run in a process of its own; its row. Raises RunError, with the log's end, where it fails."""
     name = "_".join(str(run[key]) for key in KEY).replace(" ", "").replace(",", "")
     log, output = root / "logs" / f"{name}.txt", root / "predictions" / name
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -76,10 +80,14 @@ def perform(run: Run, root: Path) -> Run:
         file.write(done.stdout)
     if done.returncode != 0:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-        raise SystemExit(f"{name} failed with exit code {done.returncode} ({log}):\n{tail}")
+        raise RunError(f"{name} failed with exit code {done.returncode} ({log}):\n{tail}")
     measured: Run = json.loads(done.stdout.splitlines()[-1])
     rounded = {key: round(value, 5) if isinstance(value, float) else value for key, value in measured.items()}
     return run | rounded | {"commit": commit(), "machine": machine()}
+
+
+def width_of(arguments: argparse.Namespace) -> str:
+    return "full" if arguments.full else "quarter"
 
 
 def run_all(arguments: argparse.Namespace) -> None:
@@ -87,9 +95,8 @@ def run_all(arguments: argparse.Namespace) -> None:
     import accuracy_sets as sets
     from tqdm import tqdm
 
-    width = "full" if arguments.full else "quarter"
     wanted = [
-        {"set": arguments.set, "width": width, "steps": arguments.steps, "arm": arm, "seed": seed}
+        {"set": arguments.set, "width": width_of(arguments), "steps": arguments.steps, "arm": arm, "seed": seed}
         for arm in arguments.arms
         for seed in arguments.seeds
     ]
@@ -100,11 +107,18 @@ def run_all(arguments: argparse.Namespace) -> None:
         sets.preprocessed(sets.converted(sets.TRAINING, channels, root, views), root)
         sets.converted(sets.EVALUATION_SETS[arguments.set], channels, root, views)
     with ThreadPoolExecutor(arguments.jobs) as pool, tqdm(total=len(todo), desc="runs") as bar:
+        failed = []
         for finished in as_completed([pool.submit(perform, run, root) for run in todo]):
-            row = finished.result()
+            bar.update()
+            try:
+                row = finished.result()
+            except RunError as error:  # the others go on, hours of them
+                failed.append(str(error))
+                continue
             add_row(RESULTS, row)
             bar.set_postfix_str(f"{row['arm']}, seed {row['seed']}: F1 {row['lesion_f1']:.3f}")
-            bar.update()
+    if failed:
+        raise SystemExit("\n\n".join([*failed, f"{len(failed)} of {len(todo)} runs failed; the others are in the table."]))
 
 
 def main() -> None:
@@ -113,13 +127,13 @@ def main() -> None:
     run = commands.add_parser("run", help="train, predict and measure what the table lacks")
     run.add_argument("--arms", nargs="+", choices=list(ARMS), metavar="ARM", required=True)
     run.add_argument("--seeds", nargs="+", type=int, required=True)
-    run.add_argument("--full", action="store_true", help="nnU-Net's own widths")
     run.add_argument("--jobs", type=int, default=2, help="runs at a time, of one thread each (default: %(default)s)")
     run.add_argument("--root", type=Path, default=Path(tempfile.gettempdir()) / "msa_accuracy", help="data and models")
     table = commands.add_parser("table", help="arms beside each other, with the spread over seeds")
     for command in (run, table):
         command.add_argument("--set", choices=("development", "test"), default="development")
         command.add_argument("--steps", type=int, default=1000)
+        command.add_argument("--full", action="store_true", help="nnU-Net's own widths, not a quarter of them")
     commands.add_parser("readme", help="put the tables into README.md")
     commands.add_parser("arms", help="list the arms")
     arguments = parser.parse_args()
@@ -132,7 +146,7 @@ def main() -> None:
 
         rows = done_runs(RESULTS)
         if arguments.command == "table":
-            print(accuracy_table.table(rows, arguments.set, arguments.steps))
+            print(accuracy_table.table(rows, accuracy_table.Schedule(arguments.set, arguments.steps, width_of(arguments))))
         else:
             accuracy_table.update_readme(rows)
 

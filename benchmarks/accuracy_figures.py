@@ -22,7 +22,7 @@ NAMES = {
     "fp_per_lesion_free_image": "false positives a lesion-free image",
     "froc": "FROC average",
     "recall_at_1_fp": "recall at 1 FP an image",
-    "small_recall_at_1_fp": "recall of lesions < 12 mm at 1 FP an image",
+    "small_recall_at_1_fp": f"recall of lesions < {SMALL_MM:g} mm at 1 FP an image",
 }
 
 

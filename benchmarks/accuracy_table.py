@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from accuracy_figures import NAMES
+from accuracy_figures import NAMES, SMALL_MM
 from nnunet_run import into_readme
 from scipy.special import stdtrit
 
@@ -20,16 +21,28 @@ Runs = Sequence[dict[str, str]]
 Arms = Mapping[str, Runs]
 
 
-def by_arm(rows: Sequence[dict[str, str]], chosen: str, steps: int, width: str = "quarter") -> dict[str, list[dict[str, str]]]:
-    """The runs of one set and schedule, arm by arm in the order of the table, STOCK first."""
+class Schedule(NamedTuple):
+    """What the runs of one table have in common: evaluation set, steps, and widths ("quarter" of nnU-Net's, or "full")."""
+
+    set: str
+    steps: int
+    width: str
+
+    @classmethod
+    def of(cls, row: Mapping[str, str]) -> Schedule:
+        return cls(row["set"], int(row["steps"]), row["width"])
+
+
+def by_arm(rows: Runs, schedule: Schedule) -> dict[str, list[dict[str, str]]]:
+    """The runs of one schedule, arm by arm in the order of the results, STOCK first."""
     arms: dict[str, list[dict[str, str]]] = {STOCK: []}
     for row in rows:
-        if (row["set"], int(row["steps"]), row["width"]) == (chosen, steps, width):
+        if Schedule.of(row) == schedule:
             arms.setdefault(row["arm"], []).append(row)
     return {arm: runs for arm, runs in arms.items() if runs}
 
 
-def values(runs: Sequence[dict[str, str]], figure: str) -> np.ndarray:
+def values(runs: Runs, figure: str) -> np.ndarray:
     return np.array([float(run[figure]) if run[figure] else np.nan for run in runs])
 
 
@@ -70,28 +83,29 @@ def cell(runs: Runs, stock: Runs, figure: str, noise: SeedNoise) -> str:
     return f"{text} {f'**{difference:+.3f}**' if outside else f'{difference:+.3f}'}"
 
 
-def table(rows: Sequence[dict[str, str]], chosen: str, steps: int, figures: Sequence[str] = tuple(NAMES)) -> str:
+def table(rows: Runs, schedule: Schedule, figures: Sequence[str] = tuple(NAMES)) -> str:
     """Markdown: an arm a line, and below it the seeds, the smallest effect that they can show, and the origin."""
-    arms = by_arm(rows, chosen, steps)
+    arms = by_arm(rows, schedule)
     if not arms:
-        return f"No runs of {steps} steps on the {chosen} set yet."
+        return f"No runs of {schedule.steps} steps at {schedule.width} width on the {schedule.set} set yet."
     stock = arms.get(STOCK, [])
     noise = {name: seed_noise(arms, name) for name in figures}
     lines = ["| arm | seeds | " + " | ".join(NAMES[name] for name in figures) + " |", "|---|---:|" + "---:|" * len(figures)]
     for arm, runs in arms.items():
         lines.append(f"| {arm} | {len(runs)} | " + " | ".join(cell(runs, stock, name, noise[name]) for name in figures) + " |")
-    return "\n".join(lines) + "\n\n" + origin(arms, chosen, steps)
+    return "\n".join(lines) + "\n\n" + origin(arms, schedule)
 
 
-def origin(arms: Arms, chosen: str, steps: int) -> str:
+def origin(arms: Arms, schedule: Schedule) -> str:
     """What the table is of, and how small an effect it could have shown."""
     every = [run for runs in arms.values() for run in runs]
     first = every[0]
     commits = ", ".join(dict.fromkeys(run["commit"] for run in every))
+    widths = "nnU-Net's own widths" if schedule.width == "full" else "a quarter of nnU-Net's widths"
     return (
-        f"The {chosen} phantom set: {first['images']} thorax views, {first['lesions']} lesions, {first['small_lesions']} of "
-        f"them under 12 mm; 286 views to train on. {steps} steps, a quarter of nnU-Net's widths. Mean (SD over seeds) and "
-        f"difference to stock, bold outside seed noise (two seeds at least, 95 %, SD pooled over the arms). "
+        f"The {schedule.set} phantom set: {first['images']} thorax views, {first['lesions']} lesions, {first['small_lesions']} "
+        f"of them under {SMALL_MM:g} mm; 286 views to train on. {schedule.steps} steps, {widths}. Mean (SD over seeds) and "
+        "difference to stock, bold outside seed noise (two seeds at least, 95 %, SD pooled over the arms). "
         f"{smallest_effect(arms)} {first['machine']}; commit {commits}; "
         "`python benchmarks/accuracy.py`."
     )
@@ -111,12 +125,12 @@ def smallest_effect(arms: Arms) -> str:
     return f"{POWER_SEEDS} seeds an arm can show a difference of {' and of '.join(texts)} (80 % power)."
 
 
-def whole(rows: Sequence[dict[str, str]]) -> str:
+def whole(rows: Runs) -> str:
     """Every set and schedule in the table of results, the test set first."""
-    schedules = sorted({(row["set"] != "test", int(row["steps"]), row["set"]) for row in rows})
-    return "\n\n".join(table(rows, chosen, steps, SHORT) for _, steps, chosen in schedules)
+    schedules = sorted({Schedule.of(row) for row in rows}, key=lambda one: (one.set != "test", one))
+    return "\n\n".join(table(rows, schedule, SHORT) for schedule in schedules)
 
 
-def update_readme(rows: Sequence[dict[str, str]]) -> None:
+def update_readme(rows: Runs) -> None:
     """Put them into the README."""
     into_readme(BEGIN, END, whole(rows))

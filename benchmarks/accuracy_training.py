@@ -51,7 +51,7 @@ def trainer_of(arm: Arm, plans: dict[str, Any], dataset: dict[str, Any], steps: 
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     from msa_trainer import seeding
-    from msa_trainer.optimisation import optimizer_and_schedule
+    from msa_trainer.levers.optimisation import optimizer_and_schedule
     from msa_trainer.trainer import MSATrainer
     from msa_trainer.variants import MSATrainerStockNetwork
 

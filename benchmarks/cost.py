@@ -112,7 +112,7 @@ def batch_of(trainer: Any, size: int) -> dict[str, Any]:
     targets = transforms(image=torch.zeros(1, *patch), segmentation=label)["segmentation"]
     levers = getattr(trainer, "levers", None)
     if levers is not None and levers.lesion_loss:
-        from msa_trainer.lesion_loss import target_transforms
+        from msa_trainer.levers.lesion_loss import target_transforms
 
         for transform in target_transforms(levers, False, None):
             targets = transform(segmentation=targets)["segmentation"]
@@ -183,7 +183,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Markdown: each measure, and its ratio to the stock trainer at the same plan."""
     lines = ["| plan | | " + " | ".join(MEASURES.values()) + " |", "|---|---|" + "---:|" * len(MEASURES)]
     for row in rows:
-        cells = [f"{float(row[m]):.3g} ({float(row[m + '_ratio']):.2f}x)" for m in MEASURES]
+        cells = [f"{three_digits(float(row[m]))} ({float(row[m + '_ratio']):.2f}x)" for m in MEASURES]
         lines.append(f"| {row['plan']} | {row['arm']} | " + " | ".join(cells) + " |")
     first = rows[0]
     commits = ", ".join(dict.fromkeys(str(row["commit"]) for row in rows))
@@ -195,6 +195,11 @@ def table(rows: list[dict[str, Any]]) -> str:
         "mirroring for both; its own: nnU-Net mirrors along every axis, MSATrainer left-right only."
     )
     return "\n".join(lines)
+
+
+def three_digits(value: float) -> str:
+    """Three significant digits, no exponent."""
+    return f"{value:.3g}" if value < 1000 else f"{float(f'{value:.3g}'):,.0f}"
 
 
 def compare(name: str, rounds: int, steps: int) -> list[dict[str, Any]]:

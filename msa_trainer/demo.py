@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from msa_trainer.demo_new_scans import gather, masks_of_msa, masks_of_nnunet, require_identical
 from msa_trainer.environment import nnunet_environment
+from msa_trainer.prediction.processor import WAIT
 
 PATIENTS = 18  # two views each: 14 patients in two folds, 4 to test on
 FOLDS = (0, 1)
@@ -65,9 +66,13 @@ class Demo:
         return self.root / "nnunet" / "nnUNet_raw"
 
     def environment(self) -> dict[str, str]:
-        """nnU-Net's variables for this demo's own folders, whatever the shell has set; two workers, no seedless start."""
+        """nnU-Net's variables for this demo's own folders, whatever the shell has set; two workers, no seedless start.
+
+        Threads that wait sleep: beside another busy process ones that spin took 184 s an epoch in the place of 16.
+        """
         own = {"nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "2", "MSA_SEED": "0", "nnUNet_compile": "f"}
         cleared = {name: value for name, value in os.environ.items() if not name.startswith("nnUNet_")}
+        cleared.setdefault(WAIT, "PASSIVE")
         commands = os.pathsep.join([str(Path(sys.executable).parent), cleared.get("PATH", "")])
         return nnunet_environment(self.root / "nnunet", cleared) | own | {"PATH": commands}
 

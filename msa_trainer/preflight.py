@@ -6,11 +6,11 @@ import json
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from msa_trainer.counts_stem import holds_counts
 from msa_trainer.generator import Stages, stages_from_plan
-from msa_trainer.levers import Levers
+from msa_trainer.levers import Levers, OptimizerName
 from msa_trainer.refusal import Refusal
 
 NNUNET_FOLDS = 5  # how many folds nnU-Net makes where there is no split file
@@ -66,7 +66,14 @@ def check_intensities(normalization_schemes: Sequence[str], dataset_json: Mappin
 
 
 def check_levers(levers: Levers, normalization_schemes: Sequence[str], dataset_json: Mapping[str, Any]) -> None:
-    """Refuse levers that are no probability, or that need counts or an opposite view where the dataset has none."""
+    """Refuse levers that have no meaning, or that need counts or an opposite view where the dataset has none."""
+    if levers.optimizer not in get_args(OptimizerName):
+        raise Refusal(f"the lever optimizer is {levers.optimizer!r}; expected one of {', '.join(get_args(OptimizerName))}.")
+    if levers.average is not None and not 0 <= levers.average < 1:
+        raise Refusal(f"the lever average is {levers.average}; expected a decay from 0 to below 1, or None for no average.")
+    for name in ("lesion_loss", "burden_exponent"):
+        if getattr(levers, name) < 0:
+            raise Refusal(f"the lever {name} is {getattr(levers, name)}; expected 0 (off) or more.")
     for name in ("lesion_patches", "count_physics", "transplant", "opposite_dropout"):
         value = getattr(levers, name)
         if not 0 <= value <= 1:

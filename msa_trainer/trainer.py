@@ -21,12 +21,12 @@ from torch import nn
 from msa_trainer import __version__, checkpoint, epoch_log, progress, seeding
 from msa_trainer.adversary import Adversary
 from msa_trainer.augmentation import ROTATION_RADIANS, LesionKeepingTargets, left_right_axes
-from msa_trainer.averaging import WeightAverage
 from msa_trainer.counts_stem import first_layer
-from msa_trainer.lesion_loss import LesionAwareLoss
 from msa_trainer.levers import Levers
-from msa_trainer.loading import dataloaders
-from msa_trainer.optimisation import WEIGHT_DECAY, optimizer_and_schedule
+from msa_trainer.levers.averaging import WeightAverage
+from msa_trainer.levers.lesion_loss import LesionAwareLoss
+from msa_trainer.levers.loading import dataloaders
+from msa_trainer.levers.optimisation import WEIGHT_DECAY, optimizer_and_schedule
 from msa_trainer.planned_network import planned_generator
 from msa_trainer.preflight import check_fold, check_foreground, check_intensities, check_levers, check_targets, planned_stages
 from msa_trainer.recipe import AdversaryRecipe

@@ -1,10 +1,12 @@
-"""A browser for the pages that commands write."""
+"""What tests of several packages need: a browser for pages, and equality to the last bit."""
 
 from __future__ import annotations
 
+import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
@@ -55,3 +57,22 @@ def page(browser: Browser) -> Iterator[OpenPage]:
     yield open_file
     context.close()
     assert not complaints, complaints
+
+
+@pytest.fixture(scope="session")
+def same() -> Callable[[Any, Any], bool]:
+    """Equal to the last bit, NaN equal to NaN, deep inside tensors, mappings and sequences."""
+    import torch
+
+    def equal(first: Any, second: Any) -> bool:
+        if isinstance(first, torch.Tensor):
+            return torch.equal(first, second)
+        if isinstance(first, Mapping):
+            return first.keys() == second.keys() and all(equal(first[key], second[key]) for key in first)
+        if isinstance(first, list | tuple):
+            return len(first) == len(second) and all(map(equal, first, second))
+        if isinstance(first, float) and math.isnan(first):
+            return isinstance(second, float) and math.isnan(second)
+        return bool(first == second)
+
+    return equal

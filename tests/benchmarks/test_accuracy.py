@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import accuracy
@@ -11,6 +12,8 @@ import pytest
 from accuracy_arms import ARMS
 
 from msa_trainer.levers import Levers
+
+SCHEDULE = accuracy_table.Schedule("development", 1000, "quarter")
 
 
 def row(arm: str, seed: int, f1: float) -> dict[str, str]:
@@ -54,31 +57,70 @@ def test_a_difference_outside_seed_noise_is_bold_and_one_inside_is_not() -> None
     rows = [row("stock", seed, 0.50 + 0.01 * seed) for seed in range(3)]
     rows += [row("msa", seed, 0.70 + 0.01 * seed) for seed in range(3)]
     rows += [row("unet", seed, 0.515 + 0.01 * seed) for seed in range(3)]
-    text = accuracy_table.table(rows, "development", 1000, ["lesion_f1"])
+    text = accuracy_table.table(rows, SCHEDULE, ["lesion_f1"])
     assert "| stock | 3 | 0.510 (0.010) |" in text
     assert "| msa | 3 | 0.710 (0.010) **+0.200** |" in text
     assert "| unet | 3 | 0.525 (0.010) +0.015 |" in text
 
 
+def test_an_arm_with_one_seed_is_never_bold_beside_arms_that_have_several() -> None:
+    rows = [row("stock", seed, 0.50 + 0.01 * seed) for seed in range(3)] + [row("msa", 0, 0.9)]
+    assert "**" not in accuracy_table.table(rows, SCHEDULE, ["lesion_f1"])
+
+
+def test_runs_of_another_width_are_in_a_table_of_their_own() -> None:
+    rows = [row("stock", 0, 0.2), row("stock", 1, 0.8) | {"width": "full"}]
+    assert "| stock | 1 | 0.200 |" in accuracy_table.table(rows, SCHEDULE, ["lesion_f1"])
+    assert accuracy_table.whole(rows).count("| stock | 1 |") == 2
+
+
+def test_a_run_that_fails_costs_the_others_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def perform(run: accuracy.Run, _: Path) -> accuracy.Run:
+        if run["arm"] == "unet":
+            raise accuracy.RunError("unet failed with exit code 1")
+        return run | {"lesion_f1": 0.5}
+
+    monkeypatch.setattr(accuracy, "perform", perform)
+    monkeypatch.setattr(accuracy, "RESULTS", tmp_path / "accuracy.csv")
+    monkeypatch.setattr(accuracy_sets, "converted", lambda *_: tmp_path)
+    monkeypatch.setattr(accuracy_sets, "preprocessed", lambda *_: tmp_path)
+    asked = argparse.Namespace(
+        set="development", steps=1000, full=False, arms=["stock", "unet", "msa"], seeds=[0], jobs=1, root=tmp_path
+    )
+    with pytest.raises(SystemExit, match=r"unet failed[\s\S]*1 of 3 runs failed") as stopped:
+        accuracy.run_all(asked)
+    assert stopped.value.code not in (0, None)
+    assert [found["arm"] for found in accuracy.done_runs(tmp_path / "accuracy.csv")] == ["stock", "msa"]
+
+
 def test_with_one_seed_an_arm_nothing_is_bold_and_the_table_says_so() -> None:
-    text = accuracy_table.table([row("stock", 0, 0.2), row("msa", 0, 0.9)], "development", 1000, ["lesion_f1"])
+    text = accuracy_table.table([row("stock", 0, 0.2), row("msa", 0, 0.9)], SCHEDULE, ["lesion_f1"])
     assert "**" not in text
     assert "One seed an arm" in text
 
 
 def test_the_smallest_effect_is_that_of_a_two_sample_z_test() -> None:
     rows = [row("stock", seed, value) for seed, value in enumerate((0.4, 0.5, 0.6))]  # SD 0.1
-    text = accuracy_table.smallest_effect(accuracy_table.by_arm(rows, "development", 1000))
+    text = accuracy_table.smallest_effect(accuracy_table.by_arm(rows, SCHEDULE))
     assert "0.177 in lesion F1" in text  # (1.96 + 0.84) * 0.1 * sqrt(2 / 5)
 
 
-@pytest.mark.parametrize("name", [name for name in ARMS if " + " in name and not name.startswith("stock")])
+NAMED = {  # an arm's words -> what it may differ in from its network
+    "trained": {"recipe"}, "frozen": {"recipe"}, "lesion loss 0.2": {"lesion_loss"}, "lesion loss 0.5": {"lesion_loss"},
+    "lesion patches": {"lesion_patches"}, "burden": {"burden_exponent"}, "nearest targets": {"keep_tiny_targets"},
+    "whole image": {"patch"}, "anscombe": {"channels"}, "counts": {"channels"}, "count physics": {"channels", "count_physics"},
+    "transplant": {"channels", "transplant"}, "both views": {"views", "opposite_dropout"}, "average": {"average"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in ARMS if " + " in name])
 def test_an_arm_differs_from_its_network_by_what_its_name_says_and_nothing_else(name: str) -> None:
-    arm, plain = ARMS[name], ARMS[name.split(" + ")[0]]
+    network, *words = name.split(" + ")
+    arm, plain = ARMS[name], ARMS[network]
     assert arm.network == plain.network
-    changed = [field for field in Levers.__dataclass_fields__ if getattr(arm.levers, field) != getattr(plain.levers, field)]
-    changed += [field for field in ("recipe", "channels", "views", "patch") if getattr(arm, field) != getattr(plain, field)]
-    assert 1 <= len(changed) <= 2  # count physics and transplants need the counts too
+    changed = {field for field in Levers.__dataclass_fields__ if getattr(arm.levers, field) != getattr(plain.levers, field)}
+    changed |= {field for field in ("recipe", "channels", "views", "patch") if getattr(arm, field) != getattr(plain, field)}
+    assert changed == set().union(*(NAMED[word] for word in words))
 
 
 def test_the_test_set_is_of_another_simulator() -> None:

@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from dataset_conversion.annotations import labelme
 from dataset_conversion.annotations.outline import AnnotatedView, LesionOutline
+from dataset_conversion.convert import ConversionOptions
 from dataset_conversion.dicom_nm import stable_uid, write_study
 from dataset_conversion.scintigram import VIEWS, Scintigram, View
 
@@ -92,3 +93,10 @@ def study_folder(tmp_path: Path, write_dicom: Callable[..., Path], write_outline
             discs = [(8.0, 20.0, 2.0 + number)] if number % 3 else []
             write_outlines(scan.with_name(f"scan{number}_{view}.json"), *discs)
     return folder
+
+
+@pytest.fixture
+def options(study_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ConversionOptions:
+    """A conversion of the study folder into three folds, by one process."""
+    monkeypatch.delenv("nnUNet_preprocessed", raising=False)
+    return ConversionOptions(study_folder, 7, "Bone", tmp_path / "raw", folds=3, jobs=1)

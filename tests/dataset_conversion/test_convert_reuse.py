@@ -13,11 +13,6 @@ import pytest
 from dataset_conversion.convert import ConversionOptions, run
 
 
-@pytest.fixture
-def options(study_folder: Path, tmp_path: Path) -> ConversionOptions:
-    return ConversionOptions(study_folder, 7, "Bone", tmp_path / "raw", folds=3, jobs=1)
-
-
 def _folder(options: ConversionOptions) -> Path:
     return (options.raw or Path()) / "Dataset007_Bone"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +31,9 @@ def load(folder: Path) -> Mapping[str, Any]:
     return checkpoint
 
 
-def same(first: Any, second: Any) -> bool:
-    if isinstance(first, torch.Tensor):
-        return torch.equal(first, second)
-    if isinstance(first, Mapping):
-        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
-    if isinstance(first, list | tuple):
-        return len(first) == len(second) and all(map(same, first, second))
-    return bool(first == second) or (first != first and second != second)  # NaN
-
-
 @pytest.mark.parametrize("moment", ["epoch 1", "writing 1"])
 def test_a_killed_run_continues_to_a_usable_model_bit_equal_to_an_uninterrupted_one(
-    fresh: Any, moment: str, tmp_path: Path
+    same: Callable[[Any, Any], bool], fresh: Any, moment: str, tmp_path: Path
 ) -> None:
     seeded = {"MSA_SEED": "1", "nnUNet_n_proc_DA": "0"}
     killed = fresh.run(TRAIN, KILL=moment, **seeded)

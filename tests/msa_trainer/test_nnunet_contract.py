@@ -60,7 +60,7 @@ def test_the_constructor_repeats_nnunets_parameter_names_in_every_variant() -> N
 
 
 def test_nnunets_loaders_are_those_that_ours_repeat() -> None:
-    read = {  # what msa_trainer.loading and msa_trainer.sampling were written beside
+    read = {  # what msa_trainer.levers.loading and msa_trainer.levers.sampling were written beside
         nnUNetTrainer.get_dataloaders: "5f59e2b907cfa2d1",
         nnUNetDataLoader.__init__: "301499eed493c9fd",
         nnUNetDataLoader.get_bbox: "25263f7173ae246b",

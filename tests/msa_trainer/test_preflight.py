@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from pathlib import Path
 
 import pytest
 
-from msa_trainer.preflight import check_fold, check_foreground, check_intensities, planned_stages
+from msa_trainer.levers import Levers
+from msa_trainer.preflight import check_fold, check_foreground, check_intensities, check_levers, planned_stages
 from msa_trainer.refusal import Refusal
 
 LABELS = {"labels": {"background": 0, "metastasis": 1}}
@@ -72,3 +74,20 @@ def test_values_that_nobody_normalises_must_be_declared_as_counts() -> None:
         check_intensities(["NoNormalization"] * 2, {"msa": {"channels": "anscombe"}})
     check_intensities(["NoNormalization"], {"msa": {"channels": "counts"}})
     check_intensities(["ZScoreNormalization", "NoNormalization"], {})
+
+
+@pytest.mark.parametrize(
+    ("levers", "words"),
+    [
+        (Levers(optimizer="AdamW"), "optimizer is 'AdamW'; expected one of sgd, adamw"),  # type: ignore[arg-type]
+        (Levers(average=1.0), "average is 1.0; expected a decay from 0 to below 1"),
+        (Levers(lesion_loss=-0.1), "lesion_loss is -0.1; expected 0"),
+        (Levers(burden_exponent=-1), "burden_exponent is -1; expected 0"),
+        (Levers(lesion_patches=2), "lesion_patches is 2; expected a probability"),
+        (Levers(count_physics=0.3), "it needs counts: convert with --channels counts"),
+    ],
+)
+def test_levers_without_meaning_or_without_what_they_need_are_refused(levers: Levers, words: str) -> None:
+    check_levers(Levers(), ["ZScoreNormalization"], {})
+    with pytest.raises(Refusal, match=re.escape(words)):
+        check_levers(levers, ["ZScoreNormalization"], {})

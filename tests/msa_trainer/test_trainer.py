@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,23 +68,10 @@ def batches(number: int, poisson: bool = False) -> list[dict[str, Any]]:
     return made
 
 
-def same(first: Any, second: Any) -> bool:
-    """Equal to the last bit, NaN equal to NaN, deep inside."""
-    if isinstance(first, torch.Tensor):
-        return torch.equal(first, second)
-    if isinstance(first, Mapping):
-        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
-    if isinstance(first, list | tuple):
-        return len(first) == len(second) and all(map(same, first, second))
-    if isinstance(first, float) and math.isnan(first):
-        return isinstance(second, float) and math.isnan(second)
-    return bool(first == second)
-
-
 @pytest.mark.parametrize("counts", [False, True])
 @pytest.mark.parametrize("trainer_class", [NeverStarts, variants.MSATrainerNoAdversary])
 def test_weight_zero_is_a_plain_nnunet_trainer_bit_for_bit_over_20_steps(
-    make_trainer: Callable[..., Any], trainer_class: type, counts: bool
+    same: Callable[[Any, Any], bool], make_trainer: Callable[..., Any], trainer_class: type, counts: bool
 ) -> None:
     results = []
     for build in (PlainTrainer, trainer_class):
@@ -107,7 +94,9 @@ def test_weight_zero_is_a_plain_nnunet_trainer_bit_for_bit_over_20_steps(
     assert torch.equal(plain[2], ours[2]), "the adversary moved the generator's random stream"
 
 
-def test_the_adversary_changes_the_generators_steps_once_its_weight_is_on(make_trainer: Callable[..., Any]) -> None:
+def test_the_adversary_changes_the_generators_steps_once_its_weight_is_on(
+    same: Callable[[Any, Any], bool], make_trainer: Callable[..., Any]
+) -> None:
     weights = []
     for build in (NeverStarts, FromTheStart):
         torch.manual_seed(11)
@@ -123,7 +112,9 @@ def test_the_adversary_changes_the_generators_steps_once_its_weight_is_on(make_t
     assert not same(*weights)
 
 
-def test_each_optimiser_holds_one_players_weights_and_moves_no_others(make_trainer: Callable[..., Any]) -> None:
+def test_each_optimiser_holds_one_players_weights_and_moves_no_others(
+    same: Callable[[Any, Any], bool], make_trainer: Callable[..., Any]
+) -> None:
     trainer = make_trainer(FromTheStart)
     trainer.initialize()
     trainer.on_epoch_start()
@@ -163,7 +154,7 @@ def test_network_and_discriminator_see_counts_through_the_first_layer(
 
 
 def test_an_interrupted_and_resumed_run_ends_bit_equal_to_an_uninterrupted_one(
-    make_trainer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    same: Callable[[Any, Any], bool], make_trainer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MSA_SEED", "5")
     whole = make_trainer(FromTheStart, epochs=4)
@@ -203,7 +194,9 @@ def test_an_interrupted_and_resumed_run_ends_bit_equal_to_an_uninterrupted_one(
         assert name in TIMES or same(row, resumed["logging"][name]), f"the log's {name} differs after the resume"
 
 
-def test_two_seeds_give_two_networks(make_trainer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_seeds_give_two_networks(
+    same: Callable[[Any, Any], bool], make_trainer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     weights = []
     for seed in ("1", "2", "1"):
         monkeypatch.setenv("MSA_SEED", seed)

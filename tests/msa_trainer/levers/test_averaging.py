@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
 from msa_trainer import variants
-from msa_trainer.averaging import WeightAverage
 from msa_trainer.checkpoint import KEY
+from msa_trainer.levers.averaging import WeightAverage
 from msa_trainer.variants import MSATrainer
 
 
@@ -35,25 +34,12 @@ class StockNetworkAveraged(variants.MSATrainerStockNetwork):
     levers = replace(MSATrainer.levers, average=0.8)
 
 
-def same(first: Any, second: Any) -> bool:
-    """Equal to the last bit, NaN equal to NaN, deep inside."""
-    if isinstance(first, torch.Tensor):
-        return torch.equal(first, second)
-    if isinstance(first, Mapping):
-        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
-    if isinstance(first, list | tuple):
-        return len(first) == len(second) and all(map(same, first, second))
-    if isinstance(first, float) and math.isnan(first):
-        return isinstance(second, float) and math.isnan(second)
-    return bool(first == second)
-
-
 def copied(network: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
 @pytest.mark.parametrize("decay", [0.5, 0.999])
-def test_the_average_is_its_definition_step_by_step(decay: float) -> None:
+def test_the_average_is_its_definition_step_by_step(same: Callable[[Any, Any], bool], decay: float) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1))
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
@@ -86,7 +72,7 @@ def test_without_the_lever_there_is_no_average(make_trainer: Callable[..., Any])
 
 @pytest.mark.parametrize("trainer_class", [Averaged, StockNetworkAveraged])
 def test_the_average_validates_and_is_saved_and_the_raw_weights_go_on(
-    make_trainer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, trainer_class: type
+    same: Callable[[Any, Any], bool], make_trainer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, trainer_class: type
 ) -> None:
     monkeypatch.setenv("MSA_SEED", "2")
     trainer = make_trainer(trainer_class, epochs=2, steps=4)
@@ -123,7 +109,9 @@ def test_the_average_validates_and_is_saved_and_the_raw_weights_go_on(
     assert same(copied(trainer.network), raw), "the raw weights were not put back"
 
 
-def test_stock_nnunet_loads_the_checkpoint_and_has_the_average(make_trainer: Callable[..., Any]) -> None:
+def test_stock_nnunet_loads_the_checkpoint_and_has_the_average(
+    same: Callable[[Any, Any], bool], make_trainer: Callable[..., Any]
+) -> None:
     trainer = make_trainer(Averaged, epochs=2)
     trainer.run_training()
     file = Path(trainer.output_folder) / "checkpoint_final.pth"
@@ -146,7 +134,7 @@ def test_stock_nnunet_loads_the_checkpoint_and_has_the_average(make_trainer: Cal
 
 
 def test_the_final_validation_predicts_with_the_average(
-    make_trainer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    same: Callable[[Any, Any], bool], make_trainer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = make_trainer(Averaged, epochs=1)
     trainer.run_training()
@@ -161,7 +149,7 @@ def test_the_final_validation_predicts_with_the_average(
 
 
 def test_a_resumed_run_with_adamw_average_and_lesion_loss_ends_bit_equal_to_an_uninterrupted_one(
-    make_trainer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    same: Callable[[Any, Any], bool], make_trainer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MSA_SEED", "5")
     whole = make_trainer(EveryLoss)
@@ -197,7 +185,7 @@ def test_a_resumed_run_with_adamw_average_and_lesion_loss_ends_bit_equal_to_an_u
 
 
 def test_an_average_begins_with_the_weights_of_a_checkpoint_that_has_none(
-    make_trainer: Callable[..., Any], tmp_path: Path
+    same: Callable[[Any, Any], bool], make_trainer: Callable[..., Any], tmp_path: Path
 ) -> None:
     trainer = make_trainer(Averaged, epochs=1)
     trainer.run_training()

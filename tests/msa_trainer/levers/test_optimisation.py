@@ -12,7 +12,7 @@ from torch import nn
 
 from msa_trainer import variants
 from msa_trainer.levers import Levers
-from msa_trainer.optimisation import optimizer_and_schedule
+from msa_trainer.levers.optimisation import optimizer_and_schedule
 from msa_trainer.variants import MSATrainer
 
 

@@ -19,8 +19,8 @@ from torch.nn.functional import max_pool2d
 from msa_trainer import variants
 from msa_trainer.augmentation import LesionKeepingTargets
 from msa_trainer.epoch_log import LESION_DICE
-from msa_trainer.lesion_loss import LesionAwareLoss, LesionCells, lesion_cells, target_transforms
 from msa_trainer.levers import Levers
+from msa_trainer.levers.lesion_loss import LesionAwareLoss, LesionCells, lesion_cells, target_transforms
 from msa_trainer.losses import foreground_union, lesion_probability, per_lesion_dice
 from msa_trainer.refusal import Refusal
 

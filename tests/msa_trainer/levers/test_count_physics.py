@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage, stats
 
-from msa_trainer.count_physics import (
+from msa_trainer.levers.count_physics import (
     FURTHER_MM,
     REPLACED,
     AttenuationGradient,

@@ -12,15 +12,15 @@ from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 
 from msa_trainer.augmentation import LesionKeepingTargets
-from msa_trainer.case_memory import CaseMemory
-from msa_trainer.count_physics import count_true
-from msa_trainer.lesion_index import LesionIndex
-from msa_trainer.lesion_loss import target_transforms
 from msa_trainer.levers import Levers
-from msa_trainer.opposite_view import OppositeDropout
+from msa_trainer.levers.case_memory import CaseMemory
+from msa_trainer.levers.count_physics import count_true
+from msa_trainer.levers.lesion_index import LesionIndex
+from msa_trainer.levers.lesion_loss import target_transforms
+from msa_trainer.levers.opposite_view import OppositeDropout
+from msa_trainer.levers.sampling import LesionLoader, burden_probabilities
+from msa_trainer.levers.transplant import LesionTransplant
 from msa_trainer.preflight import check_levers
-from msa_trainer.sampling import LesionLoader, burden_probabilities
-from msa_trainer.transplant import LesionTransplant
 
 
 def dataloaders(trainer: Any, levers: Levers) -> tuple[Any, Any]:

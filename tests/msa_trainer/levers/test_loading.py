@@ -13,9 +13,9 @@ from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from msa_trainer.levers import Levers
-from msa_trainer.loading import dataloaders
+from msa_trainer.levers.loading import dataloaders
+from msa_trainer.levers.sampling import LesionLoader
 from msa_trainer.refusal import Refusal
-from msa_trainer.sampling import LesionLoader
 from msa_trainer.seeding import seed_everything
 from msa_trainer.trainer import MSATrainer
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from skimage.measure import label, regionprops
 
-from msa_trainer.lesion_index import LesionIndex
 from msa_trainer.levers import Levers
-from msa_trainer.sampling import LesionLoader
+from msa_trainer.levers.lesion_index import LesionIndex
+from msa_trainer.levers.sampling import LesionLoader
+from msa_trainer.levers.transplant import LesionTransplant, find_bone
 from msa_trainer.seeding import seed_everything
 from msa_trainer.trainer import MSATrainer
-from msa_trainer.transplant import LesionTransplant, find_bone
 
 SIDE = 160
 SPACING = (2.26, 2.26)

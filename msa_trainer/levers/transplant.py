@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from evaluation.lesions import SURROUNDINGS_MM
-from msa_trainer.lesion_index import LesionIndex, draw_by_stratum
+from msa_trainer.levers.lesion_index import LesionIndex, draw_by_stratum
 
 MOST_COPIES = 5
 TRIES = 20  # places tried for a lesion before it is left out: a body full of lesions has none
@@ -140,9 +140,8 @@ def excess_over_surroundings(
     """The lesion at pixel `anchor` in the box `first` to `beyond` of (C, slices, H, W) counts and (slices, H, W) labels.
 
     classes: the labels that are lesions. None where it has no surroundings of its own, or is not brighter than them in the
-    first channel. Pixels of other lesions,
-    ignored ones and those outside belong neither to it nor to its surroundings. spacing_mm: infinite between slices that
-    stand alone.
+    first channel. Pixels of other lesions, ignored ones and those outside belong neither to it nor to its surroundings.
+    spacing_mm: infinite between slices that stand alone.
     """
     reach = [math.ceil(SURROUNDINGS_MM / mm) for mm in spacing_mm]
     low = [max(0, int(start) - r) for start, r in zip(first, reach, strict=True)]

@@ -9,7 +9,7 @@ import numpy as np
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from numpy.typing import NDArray
 
-from msa_trainer.lesion_index import LesionIndex, Lesions, draw_by_stratum
+from msa_trainer.levers.lesion_index import LesionIndex, Lesions, draw_by_stratum
 
 # Takes an identifier, its image (C, slices, H, W) and segmentation (1, slices, H, W); returns both, changed or not.
 Change = Callable[[str, Any, Any], tuple[Any, Any]]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from msa_trainer.case_memory import CaseMemory
+from msa_trainer.levers.case_memory import CaseMemory
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-from msa_trainer.lesion_index import LesionIndex, find_lesions
-from msa_trainer.sampling import LesionLoader, burden_probabilities
+from msa_trainer.levers.lesion_index import LesionIndex, find_lesions
+from msa_trainer.levers.sampling import LesionLoader, burden_probabilities
 from msa_trainer.seeding import seed_everything
 
 LABELS = LabelManager({"background": 0, "metastasis": 1}, None)

@@ -1,16 +1,18 @@
-"""Every lever beyond the network and its adversary, once, beside its reason. All are off unless a trainer names them."""
+"""Every lever beyond the network and its adversary, once, beside its reason."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+OptimizerName = Literal["sgd", "adamw"]
+
 
 @dataclass(frozen=True)
 class Levers:
-    """What may help small lesions, each a switch that any network can be trained with; the default is nnU-Net's own habit.
+    """What may help small lesions, each a switch that any network can be trained with.
 
-    Which of them won and which did not is measured by benchmarks/accuracy.py; a field that is on in `MSATrainer` says so.
+    The defaults are MSATrainer's: nnU-Net's own habit but for `keep_tiny_targets`. benchmarks/accuracy.py measures them.
     """
 
     # Weight of the per-lesion Dice (one connected component over its Voronoi cell): a small lesion counts as much as a big one.
@@ -30,7 +32,7 @@ class Levers:
     # Probability that the opposite view's channel is emptied, so that one view still works; needs `--views paired`.
     opposite_dropout: float = 0.0
     # "adamw" with linear warm-up, because SGD with momentum 0.99 has hardly started after a few hundred steps.
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: OptimizerName = "sgd"
     # AdamW's rate after the warm-up, as in the trials (800 steps: Dice 0.39, SGD's 0.22). nnU-Net's SGD keeps its own 1e-2.
     learning_rate: float = 2e-3
     # Decay a step of the moving average of the generator's weights that validates and is saved; None: no average.

@@ -77,7 +77,7 @@ class LesionAwareLoss(nn.Module):
         if len(targets) != len(outputs) + 1:
             raise ValueError(
                 f"{len(targets)} targets for {len(outputs)} outputs; expected one more, the lesion cells. "
-                "Append msa_trainer.lesion_loss.target_transforms to the loader's transforms."
+                "Append msa_trainer.levers.lesion_loss.target_transforms to the loader's transforms."
             )
         base: torch.Tensor = self.base(outputs, list(targets[:-1]))
         per_lesion: torch.Tensor = self.term(outputs[0], targets[0], targets[-1])

@@ -9,8 +9,8 @@ import torch
 
 from msa_trainer.counts_stem import CountsStem
 from msa_trainer.levers import Levers
-from msa_trainer.loading import _change_images
-from msa_trainer.opposite_view import OppositeDropout
+from msa_trainer.levers.loading import _change_images
+from msa_trainer.levers.opposite_view import OppositeDropout
 from msa_trainer.preflight import check_levers
 from msa_trainer.refusal import Refusal
 from msa_trainer.seeding import seed_everything
