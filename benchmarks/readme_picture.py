@@ -74,7 +74,8 @@ def _open(page: Page, report: Path, case: str) -> None:
     page.evaluate("msaViewer.ready")
     page.keyboard.press("f")
     page.locator(".v-cases button", has_text=case).first.click()
-    page.wait_for_function("name => msaViewer.state().case === name", arg=case)
+    while page.evaluate("msaViewer.state().case") != case:
+        page.wait_for_timeout(20)
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,22 @@ def page(browser: Browser) -> Iterator[OpenPage]:
     yield open_file
     context.close()
     assert not complaints, complaints
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., None]:
+    """Wait until a JavaScript expression is true in a page, 10 s at most.
+
+    Not Playwright's wait_for_function: from its second look on it evaluates inside the page, which our pages' policy forbids.
+    """
+
+    def wait(page: Page, expression: str) -> None:
+        give_up = time.monotonic() + 10
+        while not page.evaluate(expression):
+            assert time.monotonic() < give_up, f"never true: {expression}"
+            page.wait_for_timeout(20)
+
+    return wait
 
 
 @pytest.fixture(scope="session")

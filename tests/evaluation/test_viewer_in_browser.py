@@ -110,11 +110,11 @@ def test_a_click_on_a_row_brings_its_lesion_to_the_middle_and_rings_it(viewer: P
     assert (picture(viewer) != lit).any()  # it blinks
 
 
-def test_a_row_of_another_case_opens_that_case(viewer: Page) -> None:
+def test_a_row_of_another_case_opens_that_case(viewer: Page, eventually: Callable[..., None]) -> None:
     viewer.get_by_role("tab", name="All cases").click()
     assert viewer.locator("tbody tr").count() == 16
     viewer.locator("tbody tr", has_text="case 3").filter(has_text="spurious").click()
-    viewer.wait_for_function("msaViewer.state().number === 3")
+    eventually(viewer, "msaViewer.state().number === 3")
     assert state(viewer)["centres"] == [pytest.approx({"row": 92.5, "col": 32.5})]
 
 
@@ -222,9 +222,9 @@ def test_of_two_cases_asked_for_at_once_the_later_one_is_shown(viewer: Page) -> 
     assert viewer.locator(".v-name").inner_text() == "case 2"
 
 
-def test_the_keyboard_walks_through_cases_and_lesions(viewer: Page) -> None:
+def test_the_keyboard_walks_through_cases_and_lesions(viewer: Page, eventually: Callable[..., None]) -> None:
     def at(number: int) -> None:
-        viewer.wait_for_function(f"msaViewer.state().number === {number}")
+        eventually(viewer, f"msaViewer.state().number === {number}")
 
     viewer.keyboard.press("j")
     at(1)

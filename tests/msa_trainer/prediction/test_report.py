@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,11 +53,13 @@ def test_flagged_studies_come_first_and_the_list_can_be_narrowed(report: Path, p
     assert [rows.nth(number).is_visible() for number in range(6)] == [False] * 5 + [True]
 
 
-def test_a_click_in_the_worklist_opens_the_study_with_both_views(report: Path, page: OpenPage) -> None:
+def test_a_click_in_the_worklist_opens_the_study_with_both_views(
+    report: Path, page: OpenPage, eventually: Callable[..., None]
+) -> None:
     one = page(report)
     button = one.locator("button.open").nth(3)
     button.click()
-    one.wait_for_function("msaViewer.state().number === 3")
+    eventually(one, "msaViewer.state().number === 3")
     state = _state(one)
     assert state["case"] == button.inner_text()
     assert state["cases"] == 5
@@ -65,18 +68,20 @@ def test_a_click_in_the_worklist_opens_the_study_with_both_views(report: Path, p
     assert one.locator("#worklist tr.current").count() == 1
     flagged = one.locator("#worklist tr", has_text="2.9 x 2.9").locator("button.open")
     flagged.click()
-    one.wait_for_function("name => msaViewer.state().case === name", arg=flagged.inner_text())
+    eventually(one, f"msaViewer.state().case === {json.dumps(flagged.inner_text())}")
     assert "Both views: The pixels are 2.9 x 2.9 mm" in one.locator(".v-case-warning").inner_text()
 
 
-def test_a_click_on_a_lesion_goes_there_and_the_picture_holds_the_counts(report: Path, page: OpenPage) -> None:
+def test_a_click_on_a_lesion_goes_there_and_the_picture_holds_the_counts(
+    report: Path, page: OpenPage, eventually: Callable[..., None]
+) -> None:
     one = page(report)
     _state(one)
     rows = one.locator(".v-findings tbody tr")
     assert rows.count() == 2
     assert [cell.strip() for cell in rows.nth(0).locator("td").all_inner_texts()][1:3] == ["anterior", "1"]
     rows.nth(1).click()
-    one.wait_for_function("msaViewer.state().selected !== null")
+    eventually(one, "msaViewer.state().selected !== null")
     centre = _state(one)["centres"][1]
     assert centre["row"] == pytest.approx(48, abs=2)  # where the studies are hot
     assert one.evaluate("msaViewer.valueAt(48, 16, 1)") > 30
