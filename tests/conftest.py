@@ -1,9 +1,10 @@
-"""What tests of several packages need: a browser for pages, and equality to the last bit."""
+"""What tests of several packages need: a browser for pages, an interrupt that arrives, and equality to the last bit."""
 
 from __future__ import annotations
 
 import math
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,11 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = ("--no-sandbox", "--headless", "--disable-gpu", "--disable-background-networking")
 
 OpenPage = Callable[..., Page]
+
+
+def pytest_configure() -> None:
+    """A shell starts background jobs with SIGINT ignored, and so would be every process that a test interrupts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

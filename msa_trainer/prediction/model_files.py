@@ -107,7 +107,8 @@ def _in_results(dataset: str, wanted: str) -> ModelFiles:
     results = os.environ.get(RESULTS)
     if not results:
         raise PredictionError(
-            f"dataset {dataset} is looked for in {RESULTS}, which is not set; set it, or name the model's folder."
+            f"dataset {dataset} is looked for in {RESULTS}, which is not set; "
+            """set it (eval "$(msa env)"), or name the model's folder."""
         )
     pattern = f"Dataset{int(dataset):03d}_*" if dataset.isdigit() else dataset
     folders = sorted(path for path in Path(results).glob(pattern) if path.is_dir())
