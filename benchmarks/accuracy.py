@@ -66,7 +66,7 @@ def perform(run: Run, root: Path) -> Run:
     name = "_".join(str(run[key]) for key in KEY).replace(" ", "").replace(",", "")
     log, output = root / "logs" / f"{name}.txt", root / "predictions" / name
     log.parent.mkdir(parents=True, exist_ok=True)
-    options = ["--arm", run["arm"], "--set", run["set"], "--seed", str(run["seed"]), "--steps", str(run["steps"])]
+    options = ["--arm", run["arm"], "--set", run["set"], "--steps", str(run["steps"])]
     options += ["--full"] if run["width"] == "full" else []
     results = root / "results" / name
     results.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """One run of the accuracy benchmark in one process: train an arm, predict an evaluation set, measure, print one JSON line.
 
-Called by benchmarks/accuracy.py; nnU-Net's folders come from the environment.
+Called by benchmarks/accuracy.py; nnU-Net's folders and MSA_SEED come from the environment.
 """
 
 from __future__ import annotations
@@ -45,32 +45,13 @@ def plan_of(arm: Arm, preprocessed: Path, full: bool) -> dict[str, Any]:
     return plans | {"continue_training": False}
 
 
-def trainer_of(arm: Arm, plans: dict[str, Any], dataset: dict[str, Any], steps: int, seed: int) -> Any:
-    """The arm's trainer on all training cases."""
+def trainer_of(arm: Arm, plans: dict[str, Any], dataset: dict[str, Any], steps: int) -> Any:
+    """The arm's trainer on all training cases, seeded by MSA_SEED."""
     import torch
-    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+    from peer_trainers.stock import StockTrainer
 
-    from msa_trainer import seeding
-    from msa_trainer.levers.optimisation import optimizer_and_schedule
     from msa_trainer.trainer import MSATrainer
     from msa_trainer.variants import MSATrainerStockNetwork
-
-    class StockTrainer(nnUNetTrainer):  # type: ignore[misc]
-        """nnU-Net's trainer with the optimiser that every arm has, and seeded as ours is."""
-
-        levers = arm.levers
-
-        def initialize(self) -> None:
-            seeding.seed_everything(seeding.derive(seed, self.fold, seeding.INITIALISATION))
-            super().initialize()
-
-        def configure_optimizers(self) -> Any:
-            chosen = optimizer_and_schedule(self.levers, self.network, self.num_epochs)
-            return super().configure_optimizers() if chosen is None else chosen
-
-        def on_epoch_start(self) -> None:
-            super().on_epoch_start()
-            seeding.seed_everything(seeding.derive(seed, self.fold, self.current_epoch))
 
     base: Any = {"stock trainer": StockTrainer, "U-Net": MSATrainerStockNetwork, "MSA": MSATrainer}[arm.network]
     made = type("BenchTrainer", (base,), {"recipe": arm.recipe, "levers": arm.levers})
@@ -126,7 +107,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--arm", choices=list(ARMS), required=True)
     parser.add_argument("--set", choices=list(sets.EVALUATION_SETS), required=True)
-    parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--root", type=Path, required=True)
@@ -138,7 +118,7 @@ def main() -> None:
     folder = sets.preprocessed(training, root)
     dataset = json.loads((folder / "dataset.json").read_text())
     began = time.monotonic()
-    trainer = trainer_of(arm, plan_of(arm, folder, arguments.full), dataset, arguments.steps, arguments.seed)
+    trainer = trainer_of(arm, plan_of(arm, folder, arguments.full), dataset, arguments.steps)
     trainer.run_training()
     trained = time.monotonic()
     shutil.rmtree(arguments.output, ignore_errors=True)

@@ -109,12 +109,12 @@ class MSATrainer_demo(_ShortSchedule):  # noqa: N801
     800 steps).
     """
 
-    epochs = 10
+    epochs, iterations, validation_iterations = 10, 25, 5
     levers = replace(MSATrainer.levers, optimizer="adamw")
 
     def __init__(self, plans: dict[str, Any], configuration: str, fold: int, dataset_json: dict[str, Any],
                  device: torch.device = torch.device("cuda")) -> None:  # noqa: B008  # fmt: skip
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_iterations_per_epoch = 25
-        self.num_val_iterations_per_epoch = 5
+        self.num_iterations_per_epoch = self.iterations
+        self.num_val_iterations_per_epoch = self.validation_iterations
         self.save_every = 1
