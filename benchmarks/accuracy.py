@@ -2,6 +2,7 @@
 
     python benchmarks/accuracy.py run --arms stock unet msa --seeds 0 1 [--set development] [--steps 1000] [--jobs 2]
     python benchmarks/accuracy.py table [--set development] [--steps 1000]
+    python benchmarks/accuracy.py compare --arms unet msa [--set development] [--steps 1000]
     python benchmarks/accuracy.py readme
     python benchmarks/accuracy.py arms
 
@@ -23,12 +24,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from accuracy_arms import ARMS
+from accuracy_arms import ARMS, KEY, run_name
 from nnunet_run import commit, environment, machine
 
 RESULTS = Path(__file__).parent / "results" / "accuracy.csv"
 TRAINING = Path(__file__).with_name("accuracy_training.py")
-KEY = ("set", "width", "steps", "arm", "seed")
 Run = dict[str, Any]
 
 
@@ -63,7 +63,7 @@ def add_row(file: Path, row: Run) -> None:
 
 def perform(run: Run, root: Path) -> Run:
     """One run in a process of its own; its row. Raises RunError, with the log's end, where it fails."""
-    name = "_".join(str(run[key]) for key in KEY).replace(" ", "").replace(",", "")
+    name = run_name(run)
     log, output = root / "logs" / f"{name}.txt", root / "predictions" / name
     log.parent.mkdir(parents=True, exist_ok=True)
     options = ["--arm", run["arm"], "--set", run["set"], "--steps", str(run["steps"])]
@@ -125,12 +125,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="train, predict and measure what the table lacks")
-    run.add_argument("--arms", nargs="+", choices=list(ARMS), metavar="ARM", required=True)
     run.add_argument("--seeds", nargs="+", type=int, required=True)
     run.add_argument("--jobs", type=int, default=2, help="runs at a time, of one thread each (default: %(default)s)")
-    run.add_argument("--root", type=Path, default=Path(tempfile.gettempdir()) / "msa_accuracy", help="data and models")
+    compare = commands.add_parser("compare", help="arms against stock by `msa compare`: intervals over patients and seeds")
+    for command in (run, compare):
+        command.add_argument("--arms", nargs="+", choices=list(ARMS), metavar="ARM", required=True)
+        command.add_argument("--root", type=Path, default=Path(tempfile.gettempdir()) / "msa_accuracy", help="data and models")
     table = commands.add_parser("table", help="arms beside each other, with the spread over seeds")
-    for command in (run, table):
+    for command in (run, compare, table):
         command.add_argument("--set", choices=("development", "test"), default="development")
         command.add_argument("--steps", type=int, default=1000)
         command.add_argument("--full", action="store_true", help="nnU-Net's own widths, not a quarter of them")
@@ -142,13 +144,18 @@ def main() -> None:
     elif arguments.command == "arms":
         print("\n".join(ARMS))
     else:
+        import accuracy_compare
         import accuracy_table
 
         rows = done_runs(RESULTS)
+        if arguments.command == "readme":
+            accuracy_table.update_readme(rows, accuracy_compare.read())
+            return
+        schedule = accuracy_table.Schedule(arguments.set, arguments.steps, width_of(arguments))
         if arguments.command == "table":
-            print(accuracy_table.table(rows, accuracy_table.Schedule(arguments.set, arguments.steps, width_of(arguments))))
+            print(accuracy_table.table(rows, schedule))
         else:
-            accuracy_table.update_readme(rows)
+            accuracy_compare.compare(rows, schedule, arguments.arms, arguments.root.resolve())
 
 
 if __name__ == "__main__":

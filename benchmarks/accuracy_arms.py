@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -63,3 +64,10 @@ ARMS: dict[str, Arm] = {
     "msa + trained + lesion loss 0.2": Arm("MSA", TRAINED, replace(ADAMW, lesion_loss=0.2)),
     "msa + frozen + lesion loss 0.2": Arm("MSA", FROZEN, replace(ADAMW, lesion_loss=0.2)),
 }
+
+KEY = ("set", "width", "steps", "arm", "seed")  # what tells one run from another
+
+
+def run_name(run: Mapping[str, object]) -> str:
+    """The name of a run's folders and log."""
+    return "_".join(str(run[key]) for key in KEY).replace(" ", "").replace(",", "")

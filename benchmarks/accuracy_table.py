@@ -125,12 +125,33 @@ def smallest_effect(arms: Arms) -> str:
     return f"{POWER_SEEDS} seeds an arm can show a difference of {' and of '.join(texts)} (80 % power)."
 
 
-def whole(rows: Runs) -> str:
-    """Every set and schedule in the table of results, the test set first."""
+def whole(rows: Runs, compared: Runs) -> str:
+    """Every set and schedule in the table of results, the test set first; below each what `msa compare` says of it."""
     schedules = sorted({Schedule.of(row) for row in rows}, key=lambda one: (one.set != "test", one))
-    return "\n\n".join(table(rows, schedule, SHORT) for schedule in schedules)
+    parts = [part for one in schedules for part in (table(rows, one, SHORT), comparison(compared, one))]
+    return "\n\n".join(part for part in parts if part)
 
 
-def update_readme(rows: Runs) -> None:
+def comparison(compared: Runs, schedule: Schedule) -> str:
+    """Markdown of the rows that benchmarks/accuracy_compare.py made: a figure a line, "" where it compared nothing."""
+    mine = [row for row in compared if Schedule.of(row) == schedule]
+    if not mine:
+        return ""
+    lines = ["| at probability 0.5 | arm | stock | difference (95 %) | p, after Holm |", "|---|---:|---:|---:|---:|"]
+    for row in mine:
+        ours, stock = (f"{float(row[name]):.3f}" for name in ("model_mean", "against_mean"))
+        difference, low, high = (f"{float(row[name]):+.3f}" for name in ("difference", "low", "high"))
+        chance = float(row["p_permutation_holm"])
+        p = "< 0.001" if chance < 0.001 else f"{chance:.3f}"
+        lines.append(f"| {row['model']}: {row['name']} | {ours} | {stock} | {difference} ({low} to {high}) | {p} |")
+    lines += [
+        "",
+        f"The same runs ({mine[0]['model_runs']} against {mine[0]['against_runs']}) under `msa compare`: intervals over ",
+    ]
+    lines[-1] += "patients and seeds, permutation tests over patients; `python benchmarks/accuracy.py compare`."
+    return "\n".join(lines)
+
+
+def update_readme(rows: Runs, compared: Runs) -> None:
     """Put them into the README."""
-    into_readme(BEGIN, END, whole(rows))
+    into_readme(BEGIN, END, whole(rows, compared))

@@ -71,7 +71,7 @@ def test_an_arm_with_one_seed_is_never_bold_beside_arms_that_have_several() -> N
 def test_runs_of_another_width_are_in_a_table_of_their_own() -> None:
     rows = [row("stock", 0, 0.2), row("stock", 1, 0.8) | {"width": "full"}]
     assert "| stock | 1 | 0.200 |" in accuracy_table.table(rows, SCHEDULE, ["lesion_f1"])
-    assert accuracy_table.whole(rows).count("| stock | 1 |") == 2
+    assert accuracy_table.whole(rows, []).count("| stock | 1 |") == 2
 
 
 def test_a_run_that_fails_costs_the_others_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
