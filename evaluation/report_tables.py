@@ -78,8 +78,8 @@ def _boundary(summary: Mapping[str, Any]) -> Table:
         ("asd_mm", "Mean surface distance, mm", 2),
     )
     rows = [[name, *_with_n(boundary[key], n), *_with_n(boundary["both_present"][key], n)] for key, name, n in named]
-    headings = ["", "Mean over images", "n", "Images with both masks", "n"]
-    caption = "n counts images; an empty mask against a lesion counts as the image diagonal."
+    headings = ["", "Mean over images", "n", "Both masks", "n"]
+    caption = "n counts images; an empty mask against a lesion counts as the image diagonal. Both masks: neither is empty."
     return Table("Boundary", caption, headings, rows, frozenset({2, 4}))
 
 
