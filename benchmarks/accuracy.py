@@ -4,6 +4,7 @@
     python benchmarks/accuracy.py table [--set development] [--steps 1000]
     python benchmarks/accuracy.py compare --arms unet msa [--set development] [--steps 1000]
     python benchmarks/accuracy.py readme
+    python benchmarks/accuracy.py measure
     python benchmarks/accuracy.py arms
 
 Levers are chosen on the development phantom set; the test set comes from another simulator (benchmarks/accuracy_sets.py) and is
@@ -50,15 +51,40 @@ def missing_runs(wanted: list[Run], done: list[Run]) -> list[Run]:
     return sorted((run for run in wanted if tuple(str(run[name]) for name in KEY) not in have), key=lambda run: run["seed"])
 
 
-def add_row(file: Path, row: Run) -> None:
-    """The table with one row more, written beside and renamed: a stopped bench never leaves half a row."""
-    rows = [*done_runs(file), row]
+def write_rows(file: Path, rows: list[Run]) -> None:
+    """The whole table, written beside and renamed: a stopped bench never leaves half of one."""
     partial = file.with_suffix(".part")
     with partial.open("w", newline="") as opened:
         writer = csv.DictWriter(opened, list(rows[-1]))
         writer.writeheader()
         writer.writerows(rows)
     partial.replace(file)
+
+
+def add_row(file: Path, row: Run) -> None:
+    """The table with one row more."""
+    write_rows(file, [*done_runs(file), row])
+
+
+def measure_again(rows: list[Run], root: Path) -> list[Run]:
+    """The rows with the figures that accuracy_figures.py has of their kept masks now. SystemExit where some are gone."""
+    import accuracy_sets as sets
+    from accuracy_figures import figures
+    from tqdm import tqdm
+
+    gone = [run_name(row) for row in rows if not (root / "predictions" / run_name(row)).is_dir()]
+    if gone:
+        raise SystemExit(f"{root}: nothing was measured again, the masks of {', '.join(gone)} are gone; run these again.")
+    measured = []
+    for row in tqdm(rows, desc="runs"):
+        arm = ARMS[row["arm"]]
+        raw = sets.converted(sets.EVALUATION_SETS[row["set"]], arm.channels, root, arm.views)
+        measured.append(row | rounded(figures(raw, root / "predictions" / run_name(row))))
+    return measured
+
+
+def rounded(figures: Run) -> Run:
+    return {key: round(value, 5) if isinstance(value, float) else value for key, value in figures.items()}
 
 
 def perform(run: Run, root: Path) -> Run:
@@ -82,8 +108,7 @@ def perform(run: Run, root: Path) -> Run:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
         raise RunError(f"{name} failed with exit code {done.returncode} ({log}):\n{tail}")
     measured: Run = json.loads(done.stdout.splitlines()[-1])
-    rounded = {key: round(value, 5) if isinstance(value, float) else value for key, value in measured.items()}
-    return run | rounded | {"commit": commit(), "machine": machine()}
+    return run | rounded(measured) | {"commit": commit(), "machine": machine()}
 
 
 def width_of(arguments: argparse.Namespace) -> str:
@@ -128,8 +153,10 @@ def main() -> None:
     run.add_argument("--seeds", nargs="+", type=int, required=True)
     run.add_argument("--jobs", type=int, default=2, help="runs at a time, of one thread each (default: %(default)s)")
     compare = commands.add_parser("compare", help="arms against stock by `msa compare`: intervals over patients and seeds")
+    measure = commands.add_parser("measure", help="measure the kept masks of every run again, for figures defined anew")
     for command in (run, compare):
         command.add_argument("--arms", nargs="+", choices=list(ARMS), metavar="ARM", required=True)
+    for command in (run, compare, measure):
         command.add_argument("--root", type=Path, default=Path(tempfile.gettempdir()) / "msa_accuracy", help="data and models")
     table = commands.add_parser("table", help="arms beside each other, with the spread over seeds")
     for command in (run, compare, table):
@@ -143,6 +170,8 @@ def main() -> None:
         run_all(arguments)
     elif arguments.command == "arms":
         print("\n".join(ARMS))
+    elif arguments.command == "measure":
+        write_rows(RESULTS, measure_again(done_runs(RESULTS), arguments.root.resolve()))
     else:
         import accuracy_compare
         import accuracy_table

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+BARELY_SHARE = 0.25  # of the lesions found, from which sensitivity says little about them
+
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
     """What was done to the masks before they were measured, and what was found about them, one sentence each.
@@ -14,6 +16,7 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     return [
         *_threshold_notes(summary),
         *_removal_notes(summary),
+        *_overlap_notes(summary),
         *_froc_notes(summary),
         *_image_notes(summary),
         *_nnunet_notes(summary),
@@ -51,6 +54,20 @@ def _removal_notes(summary: Mapping[str, Any]) -> list[str]:
     return [
         f"Lesions smaller than {smallest:g} {unit} were removed from both masks before anything was measured: "
         f"{counts['removed_small_reference']} of the reference, {counts['removed_small_predicted']} predicted."
+    ]
+
+
+def _overlap_notes(summary: Mapping[str, Any]) -> list[str]:
+    """One blob over the whole body shares a pixel with every lesion; the rule overlap then finds them all."""
+    counts = summary["lesion_counts"]
+    found = sum(number for status, number in counts["reference"].items() if status != "missed")
+    barely = counts["reference_barely_found"]
+    if not barely or barely < BARELY_SHARE * found:
+        return []
+    return [
+        f"Warning: {barely} of the {found} lesions called found share less than a tenth of their union with what was predicted "
+        "there. Predictions far larger than lesions find lesions by overlap alone: `--match iou --iou-threshold 0.1` does not "
+        "count them."
     ]
 
 

@@ -24,6 +24,8 @@ _POOLED = {
     "recall": lambda sums: metrics.recall(sums[..., 0], sums[..., 2]),
     "iou": lambda sums: metrics.iou(sums[..., 0], sums[..., 1], sums[..., 2]),
 }
+# Dice of a reference lesion with its partners below which it is found in name only: an intersection over union of a tenth.
+BARELY = 2 * 0.1 / 1.1
 _BOUNDARY = ("hd95_mm", "nsd", "asd_mm")
 _LESION_COUNTS = ("found_lesions", "reference_lesions", "matched_lesions", "predicted_lesions")
 _PANOPTIC = ("panoptic_iou_sum", "panoptic_matches", "reference_lesions", "predicted_lesions")
@@ -123,16 +125,18 @@ def _lesion_figures(images: pd.DataFrame, lesions: pd.DataFrame, patients: list[
 
 
 def _lesion_counts(images: pd.DataFrame, lesions: pd.DataFrame) -> dict[str, Any]:
-    """Whole numbers: lesions by status, merged and split ones whatever the matching rule, and those removed."""
+    """Whole numbers: lesions by status, merged and split ones whatever the rule, those found in name only, those removed."""
     status = {
         source: {str(name): int(n) for name, n in lesions.loc[lesions["source"] == source, "status"].value_counts().items()}
         for source in ("reference", "prediction")
     }
+    is_reference = lesions["source"] == "reference"
     return {
         "reference": {name: status["reference"].get(name, 0) for name in ("matched", "split", "merged", "missed")},
         "predicted": {name: status["prediction"].get(name, 0) for name in ("matched", "split", "merged", "spurious")},
         "predicted_over_several_reference": int(images["merged_lesions"].sum()),
         "reference_under_several_predicted": int(images["split_lesions"].sum()),
+        "reference_barely_found": int((is_reference & (lesions["dice"] < BARELY)).sum()),
         "removed_small_reference": int(images["small_reference"].sum()),
         "removed_small_predicted": int(images["small_predicted"].sum()),
         "removed_below_threshold": int(images["below_threshold"].sum()),

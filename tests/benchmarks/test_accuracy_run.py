@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import accuracy
+import accuracy_sets
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
-from accuracy_arms import ARMS
+from accuracy_arms import ARMS, run_name
 from accuracy_figures import figures
 from accuracy_training import plan_of
 
@@ -64,6 +67,33 @@ def test_recall_at_one_false_positive_an_image_is_read_off_the_curve(run_folders
     assert found["small_recall_at_1_fp"] == 1
     assert found["fp_at_that_point"] == 0.5
     assert found["froc"] == pytest.approx((2 * 0.5 + 5 * 1) / 7)  # at 1/8 and 1/4 only what is above 0.9: the big one
+
+
+def test_a_body_marked_as_one_candidate_is_no_lesion_found(run_folders: tuple[Path, Path]) -> None:
+    raw, predicted = run_folders
+    for file in predicted.glob("*.npz"):
+        probability = np.maximum(np.load(file)["probabilities"].astype(float)[1], 0.2)  # the background: over a cut of 0.1
+        np.savez_compressed(file, probabilities=np.stack([1 - probability, probability]).astype(np.float16))
+    assert figures(raw, predicted)["froc"] == pytest.approx((2 * 0.5 + 5 * 1) / 7)  # the cut of 0.3 still tells them apart
+    (empty,) = predicted.glob("P1*.npz")
+    one_blob = np.full((1, *SHAPE), 0.99)
+    np.savez_compressed(empty, probabilities=np.stack([1 - one_blob, one_blob]).astype(np.float16))
+    assert figures(raw, predicted)["recall_at_1_fp"] == 0
+
+
+def test_kept_masks_are_measured_again_and_those_that_are_gone_are_named(
+    run_folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw, predicted = run_folders
+    row = {"set": "test", "width": "quarter", "steps": "1000", "arm": "msa", "seed": "0", "froc": "0.9", "commit": "c"}
+    kept = tmp_path / "predictions" / run_name(row)
+    shutil.copytree(predicted, kept)
+    monkeypatch.setattr(accuracy_sets, "converted", lambda *_: raw)
+    (again,) = accuracy.measure_again([row], tmp_path)
+    assert again["froc"] == pytest.approx((2 * 0.5 + 5 * 1) / 7, abs=1e-5)
+    assert (again["commit"], again["seed"]) == ("c", "0")
+    with pytest.raises(SystemExit, match="the masks of test_quarter_1000_msa_1 are gone"):
+        accuracy.measure_again([row, row | {"seed": "1"}], tmp_path)
 
 
 @pytest.mark.parametrize(("name", "patch", "batch"), [("msa", 128, 8), ("msa + whole image", 256, 2)])

@@ -88,6 +88,7 @@ def test_areas_panoptic_quality_and_dice_of_found_lesions_equal_those_worked_out
         "predicted": {"matched": 0, "split": 0, "merged": 0, "spurious": 1},
         "predicted_over_several_reference": 1,
         "reference_under_several_predicted": 1,
+        "reference_barely_found": 0,
         "removed_small_reference": 1,
         "removed_small_predicted": 2,
         "removed_below_threshold": 5,
