@@ -16,7 +16,6 @@ CUDA machine, where it was never run. A phantom is a phantom: no figure here say
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from typing import Any
 
 from accuracy_arms import ARMS, KEY, run_name
 from nnunet_run import commit, environment, machine
+from results_table import done_runs, write_rows
 
 RESULTS = Path(__file__).parent / "results" / "accuracy.csv"
 TRAINING = Path(__file__).with_name("accuracy_training.py")
@@ -37,28 +37,10 @@ class RunError(Exception):
     """A run that failed: its name, and the end of its log."""
 
 
-def done_runs(file: Path) -> list[Run]:
-    """The table's rows, [] where there is none yet."""
-    if not file.is_file():
-        return []
-    with file.open(newline="") as opened:
-        return list(csv.DictReader(opened))
-
-
 def missing_runs(wanted: list[Run], done: list[Run]) -> list[Run]:
     """What was asked for and is not in the table, seed by seed so that every arm has one before any has two."""
     have = {tuple(str(row[name]) for name in KEY) for row in done}
     return sorted((run for run in wanted if tuple(str(run[name]) for name in KEY) not in have), key=lambda run: run["seed"])
-
-
-def write_rows(file: Path, rows: list[Run]) -> None:
-    """The whole table, written beside and renamed: a stopped bench never leaves half of one."""
-    partial = file.with_suffix(".part")
-    with partial.open("w", newline="") as opened:
-        writer = csv.DictWriter(opened, list(rows[-1]))
-        writer.writeheader()
-        writer.writerows(rows)
-    partial.replace(file)
 
 
 def add_row(file: Path, row: Run) -> None:
@@ -178,7 +160,7 @@ def main() -> None:
 
         rows = done_runs(RESULTS)
         if arguments.command == "readme":
-            accuracy_table.update_readme(rows, accuracy_compare.read())
+            accuracy_table.update_readme(rows, done_runs(accuracy_compare.RESULTS))
             return
         schedule = accuracy_table.Schedule(arguments.set, arguments.steps, width_of(arguments))
         if arguments.command == "table":

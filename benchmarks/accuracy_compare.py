@@ -11,6 +11,7 @@ import accuracy_sets as sets
 from accuracy_arms import run_name
 from accuracy_figures import SMALL_MM
 from accuracy_table import STOCK, Schedule, by_arm
+from results_table import done_runs, write_rows
 
 RESULTS = Path(__file__).parent / "results" / "accuracy_compared.csv"
 # Of all that `msa compare` reports, the figures of which the project claims something.
@@ -56,8 +57,8 @@ def compare(rows: Sequence[Row], schedule: Schedule, arms: Sequence[str], root: 
             found = [row for row in csv.DictReader(opened) if row["figure"] in FIGURES]
     origin = {"set": schedule.set, "width": schedule.width, "steps": str(schedule.steps)}
     mine = [origin | {"name": FIGURES[row["figure"]]} | {name: rounded(row[name]) for name in KEPT} for row in found]
-    kept = [row for row in read() if Schedule.of(row) != schedule]
-    write([*kept, *mine])
+    kept = [row for row in done_runs(RESULTS) if Schedule.of(row) != schedule]
+    write_rows(RESULTS, [*kept, *mine])
     return mine
 
 
@@ -66,20 +67,3 @@ def rounded(text: str) -> str:
         return f"{float(text):.5g}"
     except ValueError:
         return text
-
-
-def read() -> list[Row]:
-    """The rows of RESULTS, [] where there are none yet."""
-    if not RESULTS.is_file():
-        return []
-    with RESULTS.open(newline="") as opened:
-        return list(csv.DictReader(opened))
-
-
-def write(rows: Sequence[Row]) -> None:
-    partial = RESULTS.with_suffix(".part")
-    with partial.open("w", newline="") as opened:
-        writer = csv.DictWriter(opened, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    partial.replace(RESULTS)

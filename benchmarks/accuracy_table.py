@@ -106,8 +106,7 @@ def origin(arms: Arms, schedule: Schedule) -> str:
         f"The {schedule.set} phantom set: {first['images']} thorax views, {first['lesions']} lesions, {first['small_lesions']} "
         f"of them under {SMALL_MM:g} mm; 286 views to train on. {schedule.steps} steps, {widths}. Mean (SD over seeds) and "
         "difference to stock, bold outside seed noise (two seeds at least, 95 %, SD pooled over the arms). "
-        "Dice and F1 at probability 0.5; "
-        f"on the free-response curve a lesion is found where a candidate reaches an IoU of {FITS:g}. "
+        f"Dice and F1 at probability 0.5; on the curve a lesion is found where a candidate reaches an IoU of {FITS:g}. "
         f"{smallest_effect(arms)} {first['machine']}; commit {commits}; "
         "`python benchmarks/accuracy.py`."
     )

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 from accuracy_arms import run_name
+from results_table import done_runs
 
 SCHEDULE = accuracy_table.Schedule("development", 1000, "quarter")
 LESION, ELSEWHERE = (slice(4, 8), slice(4, 8)), (slice(20, 24), slice(20, 24))
@@ -66,10 +67,10 @@ def test_the_masks_of_every_seed_are_compared_and_other_schedules_keep_their_row
     assert float(recall["against_mean"]) == pytest.approx(2 / 3, abs=1e-4)
     assert float(recall["difference"]) == pytest.approx(1 / 3, abs=1e-4)
     assert float(recall["low"]) < 1 / 3 < float(recall["high"])
-    kept = accuracy_compare.read()
+    kept = done_runs(accuracy_compare.RESULTS)
     assert {row["steps"] for row in kept} == {"1000", "4000"}
     assert accuracy_compare.compare(ROWS, SCHEDULE, ["msa"], root) == found
-    assert len(accuracy_compare.read()) == len(kept)
+    assert len(done_runs(accuracy_compare.RESULTS)) == len(kept)
 
 
 def test_the_table_says_what_was_compared_and_nothing_of_a_schedule_that_was_not(root: Path) -> None:
