@@ -12,6 +12,8 @@ from msa_trainer.recipe import AdversaryRecipe
 OFF, FROZEN, TRAINED = AdversaryRecipe(mode="off"), AdversaryRecipe(mode="frozen"), AdversaryRecipe()
 # SGD with momentum 0.99 has hardly started within a screen's steps, so every arm has AdamW unless its name says otherwise.
 ADAMW = Levers(optimizer="adamw")
+# Side of an image, and of the patch that nnU-Net plans for these images.
+WHOLE = 256
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ ARMS: dict[str, Arm] = {
     **_both("lesion patches", lesion_patches=0.5),
     **_both("burden", burden_exponent=0.5),
     **_both("nearest targets", keep_tiny_targets=False),
-    **_both("whole image", patch=256),
+    **_both("whole image", patch=WHOLE),
     **_both("anscombe", channels="anscombe"),
     **_both("counts", channels="counts"),
     **_both("count physics", channels="counts", count_physics=0.3),
@@ -63,6 +65,17 @@ ARMS: dict[str, Arm] = {
     **_both("average", average=0.99),
     "msa + trained + lesion loss 0.2": Arm("MSA", TRAINED, replace(ADAMW, lesion_loss=0.2)),
     "msa + frozen + lesion loss 0.2": Arm("MSA", FROZEN, replace(ADAMW, lesion_loss=0.2)),
+    "stock + whole image": Arm("stock trainer", patch=WHOLE),
+    "msa + trained + whole image": Arm("MSA", TRAINED, patch=WHOLE),
+    "msa + frozen + whole image": Arm("MSA", FROZEN, patch=WHOLE),
+    "unet + trained + whole image": Arm("U-Net", TRAINED, patch=WHOLE),
+    **_both("lesion loss 0.2 + whole image", patch=WHOLE, lesion_loss=0.2),
+    **_both("burden + whole image", patch=WHOLE, burden_exponent=0.5),
+    **_both("nearest targets + whole image", patch=WHOLE, keep_tiny_targets=False),
+    **_both("anscombe + whole image", patch=WHOLE, channels="anscombe"),
+    **_both("count physics + whole image", patch=WHOLE, channels="counts", count_physics=0.3),
+    **_both("transplant + whole image", patch=WHOLE, channels="counts", transplant=0.3),
+    **_both("average + whole image", patch=WHOLE, average=0.99),
 }
 
 KEY = ("set", "width", "steps", "arm", "seed")  # what tells one run from another
