@@ -9,8 +9,9 @@
 
 Levers are chosen on the development phantom set; the test set comes from another simulator (benchmarks/accuracy_sets.py) and is
 for the last comparison, with fresh seeds. Runs that the table has are not run again, so a stopped bench goes on where it was.
-Widths are a quarter of nnU-Net's unless --full is given; --full --steps 250000 is nnU-Net's own number of steps and meant for a
-CUDA machine, where it was never run. A phantom is a phantom: no figure here says anything about patients.
+Widths are a quarter of nnU-Net's and a batch has two images unless --full is given, with which both are nnU-Net's own; --full
+--steps 250000 is nnU-Net's whole schedule and meant for a CUDA machine, where it was never run. A phantom is a phantom: no
+figure here says anything about patients.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ def main() -> None:
     for command in (run, compare, table):
         command.add_argument("--set", choices=("development", "test"), default="development")
         command.add_argument("--steps", type=int, default=1000)
-        command.add_argument("--full", action="store_true", help="nnU-Net's own widths, not a quarter of them")
+        command.add_argument("--full", action="store_true", help="nnU-Net's own widths and batch")
     commands.add_parser("readme", help="put the tables into README.md")
     commands.add_parser("arms", help="list the arms")
     arguments = parser.parse_args()

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from accuracy_arms import SMALL_PATCHES
 from accuracy_figures import FITS, NAMES, SMALL_MM
 from nnunet_run import into_readme
 from scipy.special import stdtrit
 
 STOCK = "stock"
+BASELINES = (STOCK, STOCK + SMALL_PATCHES)  # the first that a table has
 BEGIN, END = "<!-- accuracy table: made by benchmarks/accuracy.py -->", "<!-- end of accuracy table -->"
 # In the README, where a page has no room for all.
 SHORT = ("pooled_dice", "lesion_f1", "fp_per_lesion_free_image", "froc", "recall_at_1_fp", "small_recall_at_1_fp")
@@ -34,8 +36,8 @@ class Schedule(NamedTuple):
 
 
 def by_arm(rows: Runs, schedule: Schedule) -> dict[str, list[dict[str, str]]]:
-    """The runs of one schedule, arm by arm in the order of the results, STOCK first."""
-    arms: dict[str, list[dict[str, str]]] = {STOCK: []}
+    """The runs of one schedule, arm by arm in the order of the results, the stock trainer first."""
+    arms: dict[str, list[dict[str, str]]] = {name: [] for name in BASELINES}
     for row in rows:
         if Schedule.of(row) == schedule:
             arms.setdefault(row["arm"], []).append(row)
@@ -88,7 +90,7 @@ def table(rows: Runs, schedule: Schedule, figures: Sequence[str] = tuple(NAMES))
     arms = by_arm(rows, schedule)
     if not arms:
         return f"No runs of {schedule.steps} steps at {schedule.width} width on the {schedule.set} set yet."
-    stock = arms.get(STOCK, [])
+    stock = next((arms[name] for name in BASELINES if name in arms), [])
     noise = {name: seed_noise(arms, name) for name in figures}
     lines = ["| arm | seeds | " + " | ".join(NAMES[name] for name in figures) + " |", "|---|---:|" + "---:|" * len(figures)]
     for arm, runs in arms.items():
@@ -101,7 +103,10 @@ def origin(arms: Arms, schedule: Schedule) -> str:
     every = [run for runs in arms.values() for run in runs]
     first = every[0]
     commits = ", ".join(dict.fromkeys(run["commit"] for run in every))
-    widths = "nnU-Net's own widths" if schedule.width == "full" else "a quarter of nnU-Net's widths"
+    widths = {
+        "full": "nnU-Net's own plan (256x256 px, batches of 14)",
+        "quarter": "a quarter of nnU-Net's widths, batches of two images or as many pixels of smaller patches",
+    }[schedule.width]
     return (
         f"The {schedule.set} phantom set: {first['images']} thorax views, {first['lesions']} lesions, {first['small_lesions']} "
         f"of them under {SMALL_MM:g} mm; 286 views to train on. {schedule.steps} steps, {widths}. Mean (SD over seeds) and "

@@ -18,19 +18,23 @@ from accuracy_arms import ARMS, Arm
 from accuracy_figures import figures
 
 EPOCHS = 10  # in which a run's steps are divided; nnU-Net's learning rate and the adversary's weight change by the epoch
-PIXELS = 8 * 128 * 128  # a batch, whatever the patch
+PIXELS = 8 * 128 * 128  # a batch, whatever the patch; --full keeps as many as the plan has
 NARROW = 4  # widths are divided by this: a run takes minutes on two cores; --full keeps the plan's own
 
 
 def plan_of(arm: Arm, preprocessed: Path, full: bool) -> dict[str, Any]:
-    """nnU-Net's plans of the training set with the arm's patch, the stages that nnU-Net derives from it, and narrow widths."""
+    """nnU-Net's plans of the training set with the arm's patch, the stages that nnU-Net derives from it, and narrow widths.
+
+    full: the plans' own widths, and as many pixels a batch as they have.
+    """
     from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
 
     plans: dict[str, Any] = json.loads((preprocessed / "nnUNetPlans.json").read_text())
     configuration = plans["configurations"]["2d"]
+    pixels = configuration["batch_size"] * int(np.prod(configuration["patch_size"])) if full else PIXELS
     patch = [arm.patch] * 2
     _, strides, kernels, patch, _ = get_pool_and_conv_props(configuration["spacing"], patch, 4, 999999)
-    configuration |= {"patch_size": [int(side) for side in patch], "batch_size": PIXELS // int(np.prod(patch))}
+    configuration |= {"patch_size": [int(side) for side in patch], "batch_size": pixels // int(np.prod(patch))}
     stages = len(strides)
     architecture = configuration["architecture"]["arch_kwargs"]
     widths = [min(512, 32 * 2**stage) // (1 if full else NARROW) for stage in range(stages)]

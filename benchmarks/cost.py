@@ -1,11 +1,12 @@
 """What MSATrainer costs beside the stock trainer, on three of nnU-Net's own plans: in training and in prediction.
 
-    python benchmarks/cost.py [--plans 256x256 256x1024 3-D] [--rounds 3] [--steps 3]
+    python benchmarks/cost.py [--plans 256x256 256x1024 3-D] [--device cpu] [--rounds 3] [--steps 3]
 
 Parameters, FLOPs, training-step time, peak memory, and inference time an image at equal mirrored passes and at each trainer's
 own (nnU-Net mirrors along every axis, MSATrainer left-right only). One process an arm and round, arms in turn, so that neither
 warms up or slows down the other; medians over the rounds and the median of the per-round ratios. Writes
-benchmarks/results/cost.csv and the README's table; plans that were not asked for keep their rows.
+benchmarks/results/cost.csv and the README's table; plans and devices that were not asked for keep their rows. On a GPU steps
+are in mixed precision, as nnU-Net has them there, without torch.compile, and memory is what PyTorch held of the GPU's.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ from typing import Any
 from nnunet_run import command, commit, environment, into_readme, machine
 
 RESULTS = Path(__file__).parent / "results" / "cost.csv"
-BEGIN, END = "<!-- cost table: made by benchmarks/cost.py -->", "<!-- end of cost table -->"
+MARKERS = {
+    "cpu": ("<!-- cost table: made by benchmarks/cost.py -->", "<!-- end of cost table -->"),
+    "cuda": ("<!-- cost table on a GPU: made by benchmarks/cost.py --device cuda -->", "<!-- end of cost table on a GPU -->"),
+}
+WARM_UP = {"cpu": 1, "cuda": 5}  # calls: cuDNN tries its algorithms in the first ones
 ARMS = {
     "stock nnU-Net (PlainConvUNet)": "nnUNetTrainer",
     "MSA generator alone": "MSATrainerNoAdversary",
@@ -49,17 +54,17 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class Plan:
-    """Images of `shape` px, for which nnU-Net makes the plan; batch: of a timed step."""
+    """Images of `shape` px, for which nnU-Net makes the plan; batch: of a timed step on a device, about nnU-Net's on a GPU."""
 
     shape: tuple[int, ...]
     configuration: str
-    batch: int
+    batch: dict[str, int]
 
 
 PLANS = {
-    "256x256": Plan((256, 256), "2d", 2),
-    "256x1024": Plan((1024, 256), "2d", 2),
-    "3-D": Plan((64, 96, 96), "3d_fullres", 2),
+    "256x256": Plan((256, 256), "2d", {"cpu": 2, "cuda": 14}),
+    "256x1024": Plan((1024, 256), "2d", {"cpu": 2, "cuda": 12}),
+    "3-D": Plan((64, 96, 96), "3d_fullres", {"cpu": 2, "cuda": 2}),
 }
 
 
@@ -82,7 +87,7 @@ def write_dataset(raw: Path, shape: tuple[int, ...]) -> None:
     (folder / "dataset.json").write_text(json.dumps(recipe | {"numTraining": CASES, "file_ending": ".nii.gz"}))
 
 
-def build(name: str, plan: Plan, root: Path) -> Any:
+def build(name: str, plan: Plan, device: str, root: Path) -> Any:
     """An arm's trainer, not yet initialised."""
     import torch
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -92,12 +97,12 @@ def build(name: str, plan: Plan, root: Path) -> Any:
 
     preprocessed = root / "nnUNet_preprocessed" / DATASET
     plans = json.loads((preprocessed / "nnUNetPlans.json").read_text()) | {"continue_training": False}
-    plans["configurations"][plan.configuration]["batch_size"] = plan.batch
+    plans["configurations"][plan.configuration]["batch_size"] = plan.batch[device]
     dataset = json.loads((preprocessed / "dataset.json").read_text())
     base: Any = nnUNetTrainer if name == "nnUNetTrainer" else getattr(variants, name.split("+")[0])
     if name.endswith("+lesions"):
         base = type("WithLesionLoss", (base,), {"levers": Levers(lesion_loss=LESION_LOSS)})
-    return base(plans, plan.configuration, 0, dataset, torch.device("cpu"))
+    return base(plans, plan.configuration, 0, dataset, torch.device(device))
 
 
 def batch_of(trainer: Any, size: int) -> dict[str, Any]:
@@ -119,24 +124,26 @@ def batch_of(trainer: Any, size: int) -> dict[str, Any]:
     return {"data": torch.randn(size, 1, *patch), "target": [torch.stack([target] * size) for target in targets]}
 
 
-def measure(name: str, plan: Plan, steps: int, root: Path) -> dict[str, float]:
-    """One arm in this process: build the trainer, count, take a warm-up step and then `steps` timed ones, predict an image."""
+def measure(name: str, plan: Plan, device: str, steps: int, root: Path) -> dict[str, float]:
+    """One arm in this process: build the trainer, count, take warm-up steps and then `steps` timed ones, predict an image."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     torch.set_num_threads(2)
-    trainer = build(name, plan, root)
-    batch = batch_of(trainer, plan.batch)  # before memory is counted: a loader's worker makes it, not the training process
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    trainer = build(name, plan, device, root)
+    batch = batch_of(
+        trainer, plan.batch[device]
+    )  # before memory is counted: a loader's worker makes it, not the training process
+    before = held_mib(device)
     trainer.initialize()
     trainer.set_deep_supervision_enabled(True)
     if name.startswith("MSATrainer") and trainer.adversary is not None:
         trainer.adversary.begin_epoch(trainer.num_epochs - 1, trainer.num_epochs)  # weight at its full height
     trainer.network.train()
-    step_seconds = timed(lambda: trainer.train_step(batch), steps)
-    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    step_seconds = timed(lambda: trainer.train_step(batch), steps, device)
+    memory = held_mib(device) - before
     with FlopCounterMode(display=False) as flops, torch.no_grad():
-        trainer.network(batch["data"][:1])
+        trainer.network(batch["data"][:1].to(trainer.device))
     _, _, _, mirrored = trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
     left_right = (len(plan.shape) - 1,)
     return {
@@ -144,9 +151,18 @@ def measure(name: str, plan: Plan, steps: int, root: Path) -> dict[str, float]:
         "gflops": flops.get_total_flops() / 1e9,
         "step_seconds": step_seconds,
         "memory_mib": memory,
-        "equal_seconds": timed(inference(trainer, plan, left_right), steps),
-        "own_seconds": timed(inference(trainer, plan, tuple(mirrored)), steps),
+        "equal_seconds": timed(inference(trainer, plan, left_right), steps, device),
+        "own_seconds": timed(inference(trainer, plan, tuple(mirrored)), steps, device),
     }
+
+
+def held_mib(device: str) -> float:
+    """Most memory so far: resident, on a CPU, and of the GPU's what PyTorch reserved."""
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.max_memory_reserved() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def inference(trainer: Any, plan: Plan, mirrored: tuple[int, ...]) -> Callable[[], Any]:
@@ -156,7 +172,8 @@ def inference(trainer: Any, plan: Plan, mirrored: tuple[int, ...]) -> Callable[[
 
     trainer.set_deep_supervision_enabled(False)
     trainer.network.eval()
-    predictor = nnUNetPredictor(perform_everything_on_device=False, device=torch.device("cpu"), allow_tqdm=False)
+    on_gpu = trainer.device.type == "cuda"
+    predictor = nnUNetPredictor(perform_everything_on_device=on_gpu, device=trainer.device, allow_tqdm=False)
     predictor.manual_initialization(
         trainer.network, trainer.plans_manager, trainer.configuration_manager, None, trainer.dataset_json, "cost", mirrored
     )
@@ -169,14 +186,18 @@ def inference(trainer: Any, plan: Plan, mirrored: tuple[int, ...]) -> Callable[[
     return predict
 
 
-def timed(action: Callable[[], Any], times: int) -> float:
-    """Median seconds of `times` calls after one to warm up."""
+def timed(action: Callable[[], Any], times: int, device: str) -> float:
+    """Median seconds of `times` calls after those that warm up."""
+    import torch
+
     seconds = []
-    for _ in range(times + 1):
+    for _ in range(WARM_UP[device] + times):
         began = time.perf_counter()
         action()
+        if device == "cuda":
+            torch.cuda.synchronize()
         seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds[1:])
+    return statistics.median(seconds[WARM_UP[device] :])
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -188,8 +209,10 @@ def table(rows: list[dict[str, Any]]) -> str:
     first = rows[0]
     commits = ", ".join(dict.fromkeys(str(row["commit"]) for row in rows))
     rounds = ", ".join(dict.fromkeys(f"{row['plan']}: n = {row['rounds']}" for row in rows))
+    batches = ", ".join(dict.fromkeys(f"{row['plan']}: {row['batch']}" for row in rows))
+    precision = "in mixed precision without torch.compile, " if first["device"] == "cuda" else ""
     lines.append(
-        f"\nnnU-Net's own plans, batch {first['batch']}, one process an arm and round, arms in turn, medians ({rounds}); "
+        f"\nnnU-Net's own plans, {precision}batch ({batches}), one process an arm and round, arms in turn, medians ({rounds}); "
         f"{first['machine']}; commit {commits}; `python benchmarks/cost.py`. The discriminator ({DISCRIMINATOR_NOTE}) "
         "exists in training only; its time and memory are counted, at full weight in every step. Equal passes: left-right "
         "mirroring for both; its own: nnU-Net mirrors along every axis, MSATrainer left-right only."
@@ -202,7 +225,7 @@ def three_digits(value: float) -> str:
     return f"{value:.3g}" if value < 1000 else f"{float(f'{value:.3g}'):,.0f}"
 
 
-def compare(name: str, rounds: int, steps: int) -> list[dict[str, Any]]:
+def compare(name: str, device: str, rounds: int, steps: int) -> list[dict[str, Any]]:
     """The rows of one plan: all arms in turn, `rounds` times."""
     from tqdm import tqdm
 
@@ -215,13 +238,14 @@ def compare(name: str, rounds: int, steps: int) -> list[dict[str, Any]]:
         command(planning, root, root / "plan.txt")
         for arm in tqdm([arm for _ in range(rounds) for arm in ARMS], desc=f"{name}, one process an arm"):
             output = subprocess.run(
-                [sys.executable, __file__, "--arm", ARMS[arm], "--plans", name, "--steps", str(steps), "--root", folder],
+                [sys.executable, __file__, "--arm", ARMS[arm], "--plans", name, "--device", device,
+                 "--steps", str(steps), "--root", folder],
                 env=environment(root), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True,
             ).stdout  # fmt: skip
             measured[arm].append(json.loads(output.splitlines()[-1]))
     rows: list[dict[str, Any]] = []
     for arm, found in measured.items():
-        row: dict[str, Any] = {"plan": name, "arm": arm, "batch": plan.batch, "rounds": rounds}
+        row: dict[str, Any] = {"device": device, "plan": name, "arm": arm, "batch": plan.batch[device], "rounds": rounds}
         for m in MEASURES:
             row[m] = statistics.median(r[m] for r in found)
             row[m + "_ratio"] = statistics.median(r[m] / s[m] for r, s in zip(found, measured[STOCK], strict=True))
@@ -232,24 +256,31 @@ def compare(name: str, rounds: int, steps: int) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plans", nargs="+", choices=list(PLANS), default=list(PLANS))
+    parser.add_argument("--device", choices=list(MARKERS), default="cpu")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=3, help="timed steps a round (default: %(default)s)")
     parser.add_argument("--arm", help=argparse.SUPPRESS)
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.arm:
-        print("\n" + json.dumps(measure(arguments.arm, PLANS[arguments.plans[0]], arguments.steps, arguments.root)))
+        print(
+            "\n"
+            + json.dumps(measure(arguments.arm, PLANS[arguments.plans[0]], arguments.device, arguments.steps, arguments.root))
+        )
         return
     import pandas as pd
 
-    kept = pd.read_csv(RESULTS).to_dict("records") if RESULTS.is_file() else []
+    kept = pd.read_csv(RESULTS).to_dict("records")
+    device = arguments.device
     for name in arguments.plans:
-        kept = [row for row in kept if row.get("plan") != name] + compare(name, arguments.rounds, arguments.steps)
+        kept = [row for row in kept if (row["device"], row["plan"]) != (device, name)]
+        kept += compare(name, device, arguments.rounds, arguments.steps)
         order = {plan: index for index, plan in enumerate(PLANS)}
-        kept = sorted((row for row in kept if row.get("plan") in order), key=lambda row: order[row["plan"]])
+        kept = sorted(kept, key=lambda row: (row["device"], order[row["plan"]]))
         pd.DataFrame(kept).to_csv(RESULTS, index=False, float_format="%.5g")
-    into_readme(BEGIN, END, table(pd.read_csv(RESULTS).to_dict("records")))
-    print(table(kept))
+    made = table([row for row in pd.read_csv(RESULTS).to_dict("records") if row["device"] == device])
+    into_readme(*MARKERS[device], made)
+    print(made)
 
 
 if __name__ == "__main__":

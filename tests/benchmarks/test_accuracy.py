@@ -99,6 +99,14 @@ def test_with_one_seed_an_arm_nothing_is_bold_and_the_table_says_so() -> None:
     assert "One seed an arm" in text
 
 
+def test_differences_are_to_the_stock_trainer_at_its_own_patch_where_the_table_has_it() -> None:
+    small = [row("stock + small patches", seed, 0.3) for seed in range(2)]
+    ours = [row("msa + small patches", seed, 0.4) for seed in range(2)]
+    stock = [row("stock", seed, 0.6) for seed in range(2)]
+    assert "0.400 (0.000) **+0.100** |" in accuracy_table.table(small + ours, SCHEDULE, ["lesion_f1"])
+    assert "0.400 (0.000) **-0.200** |" in accuracy_table.table(small + ours + stock, SCHEDULE, ["lesion_f1"])
+
+
 def test_the_smallest_effect_is_that_of_a_two_sample_z_test() -> None:
     rows = [row("stock", seed, value) for seed, value in enumerate((0.4, 0.5, 0.6))]  # SD 0.1
     text = accuracy_table.smallest_effect(accuracy_table.by_arm(rows, SCHEDULE))
@@ -108,8 +116,8 @@ def test_the_smallest_effect_is_that_of_a_two_sample_z_test() -> None:
 NAMED = {  # an arm's words -> what it may differ in from its network
     "trained": {"recipe"}, "frozen": {"recipe"}, "lesion loss 0.2": {"lesion_loss"}, "lesion loss 0.5": {"lesion_loss"},
     "lesion patches": {"lesion_patches"}, "burden": {"burden_exponent"}, "nearest targets": {"keep_tiny_targets"},
-    "whole image": {"patch"}, "anscombe": {"channels"}, "counts": {"channels"}, "count physics": {"channels", "count_physics"},
-    "transplant": {"channels", "transplant"}, "both views": {"views", "opposite_dropout"}, "average": {"average"},
+    "small patches": {"patch"}, "anscombe": {"channels"}, "counts": {"channels"},
+    "count physics": {"channels", "count_physics"}, "transplant": {"channels", "transplant"}, "both views": {"views", "opposite_dropout"}, "average": {"average"},
 }  # fmt: skip
 
 

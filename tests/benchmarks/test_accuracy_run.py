@@ -96,16 +96,17 @@ def test_kept_masks_are_measured_again_and_those_that_are_gone_are_named(
         accuracy.measure_again([row, row | {"seed": "1"}], tmp_path)
 
 
-@pytest.mark.parametrize(("name", "patch", "batch"), [("msa", 128, 8), ("msa + whole image", 256, 2)])
+@pytest.mark.parametrize(("name", "patch", "batch"), [("msa + small patches", 128, 8), ("msa", 256, 2)])
 def test_a_plan_has_the_arms_patch_the_same_pixels_a_batch_and_a_quarter_of_the_widths(
     tmp_path: Path, name: str, patch: int, batch: int
 ) -> None:
-    configuration = {"spacing": [2.26, 2.26], "architecture": {"arch_kwargs": {}}}
+    configuration = {"spacing": [2.26, 2.26], "patch_size": [256, 256], "batch_size": 14, "architecture": {"arch_kwargs": {}}}
     (tmp_path / "nnUNetPlans.json").write_text(json.dumps({"configurations": {"2d": configuration}}))
     planned = plan_of(ARMS[name], tmp_path, full=False)["configurations"]["2d"]
     assert (planned["patch_size"], planned["batch_size"]) == ([patch, patch], batch)
     widths = planned["architecture"]["arch_kwargs"]["features_per_stage"]
     assert widths[:3] == [8, 16, 32]
     assert max(widths) == 128
-    full = plan_of(ARMS[name], tmp_path, full=True)["configurations"]["2d"]["architecture"]["arch_kwargs"]
-    assert full["features_per_stage"] == [4 * width for width in widths]
+    full = plan_of(ARMS[name], tmp_path, full=True)["configurations"]["2d"]
+    assert full["batch_size"] == 7 * batch
+    assert full["architecture"]["arch_kwargs"]["features_per_stage"] == [4 * width for width in widths]

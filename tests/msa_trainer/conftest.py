@@ -99,13 +99,14 @@ def make_trainer(
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
 
     def build(
-        trainer_class: type, fold: int | str = 0, epochs: int = 3, steps: int = 3, counts: bool = False, **attributes: Any
-    ) -> Any:
+        trainer_class: type, fold: int | str = 0, epochs: int = 3, steps: int = 3, counts: bool = False,
+        device: str = "cpu", **attributes: Any,
+    ) -> Any:  # fmt: skip
         content, dataset = plans(), dataset_json
         if counts:  # as `--channels counts` has it planned
             content["configurations"]["2d"]["normalization_schemes"] = ["NoNormalization"]
             dataset = dataset_json | {"msa": {"channels": "counts"}}
-        trainer = trainer_class(content, "2d", fold, dataset, torch.device("cpu"))
+        trainer = trainer_class(content, "2d", fold, dataset, torch.device(device))
         trainer.num_epochs, trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch = epochs, steps, 1
         for name, value in attributes.items():
             setattr(trainer, name, value)
