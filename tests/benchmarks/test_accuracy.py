@@ -117,7 +117,8 @@ NAMED = {  # an arm's words -> what it may differ in from its network
     "trained": {"recipe"}, "frozen": {"recipe"}, "lesion loss 0.2": {"lesion_loss"}, "lesion loss 0.5": {"lesion_loss"},
     "lesion patches": {"lesion_patches"}, "burden": {"burden_exponent"}, "nearest targets": {"keep_tiny_targets"},
     "small patches": {"patch"}, "anscombe": {"channels"}, "counts": {"channels"},
-    "count physics": {"channels", "count_physics"}, "transplant": {"channels", "transplant"}, "both views": {"views", "opposite_dropout"}, "average": {"average"},
+    "count physics": {"channels", "count_physics"}, "transplant": {"channels", "transplant"},
+    "both views": {"views", "opposite_dropout"}, "average": {"average"},
 }  # fmt: skip
 
 
