@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: demo test e2e lint types install clean
+.PHONY: demo test e2e cuda lint types install clean
 .DEFAULT_GOAL := test
 
 # The stamp is newer than what it was installed from; a half-finished installation leaves none.
@@ -20,10 +20,14 @@ demo: install
 	$(BIN)/msa demo -o $(DEMO)
 
 test: install
-	$(BIN)/python -m pytest -q tests --ignore=tests/e2e
+	$(BIN)/python -m pytest -q tests --ignore=tests/e2e --ignore=tests/msa_trainer/cuda
 
 e2e: install
 	$(BIN)/python -m pytest -q tests/e2e --durations=15
+
+# On a machine with an NVIDIA GPU only; nothing else here needs one.
+cuda: install
+	$(BIN)/python -m pytest -q tests/msa_trainer/cuda
 
 lint: install
 	$(BIN)/ruff check .

@@ -34,12 +34,11 @@ MARKERS = {
 WARM_UP = {"cpu": 1, "cuda": 5}  # calls: cuDNN tries its algorithms in the first ones
 ARMS = {
     "stock nnU-Net (PlainConvUNet)": "nnUNetTrainer",
-    "MSA generator alone": "MSATrainerNoAdversary",
-    "MSATrainer (with the adversary)": "MSATrainer",
-    "MSATrainer and per-lesion loss": "MSATrainer+lesions",
+    "MSA generator alone": "generator",
+    "with the adversary": "generator+adversary",
+    "MSATrainer (adversary and per-lesion loss)": "generator+adversary+lesions",
 }
 STOCK = next(iter(ARMS))
-LESION_LOSS = 0.2  # its weight changes nothing in what it costs
 CASES, DATASET = 4, "Dataset990_Cost"
 DISCRIMINATOR_NOTE = "0.16 M parameters for one input channel and one class in 2-D"
 MEASURES = {
@@ -92,17 +91,18 @@ def build(name: str, plan: Plan, device: str, root: Path) -> Any:
     import torch
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-    from msa_trainer import variants
     from msa_trainer.levers import Levers
+    from msa_trainer.variants import MSATrainer, MSATrainerNoAdversary
 
     preprocessed = root / "nnUNet_preprocessed" / DATASET
     plans = json.loads((preprocessed / "nnUNetPlans.json").read_text()) | {"continue_training": False}
     plans["configurations"][plan.configuration]["batch_size"] = plan.batch[device]
     dataset = json.loads((preprocessed / "dataset.json").read_text())
-    base: Any = nnUNetTrainer if name == "nnUNetTrainer" else getattr(variants, name.split("+")[0])
-    if name.endswith("+lesions"):
-        base = type("WithLesionLoss", (base,), {"levers": Levers(lesion_loss=LESION_LOSS)})
-    return base(plans, plan.configuration, 0, dataset, torch.device(device))
+    trainer: Any = nnUNetTrainer
+    if name != "nnUNetTrainer":
+        base = MSATrainer if "adversary" in name else MSATrainerNoAdversary
+        trainer = type("Bench", (base,), {} if "lesions" in name else {"levers": Levers()})
+    return trainer(plans, plan.configuration, 0, dataset, torch.device(device))
 
 
 def batch_of(trainer: Any, size: int) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def measure(name: str, plan: Plan, device: str, steps: int, root: Path) -> dict[
     before = held_mib(device)
     trainer.initialize()
     trainer.set_deep_supervision_enabled(True)
-    if name.startswith("MSATrainer") and trainer.adversary is not None:
+    if getattr(trainer, "adversary", None) is not None:
         trainer.adversary.begin_epoch(trainer.num_epochs - 1, trainer.num_epochs)  # weight at its full height
     trainer.network.train()
     step_seconds = timed(lambda: trainer.train_step(batch), steps, device)

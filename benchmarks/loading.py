@@ -1,4 +1,5 @@
-"""What loading a batch costs beside nnU-Net's own loader: MSATrainer without levers, with each, and with all at once.
+"""What loading a batch costs beside nnU-Net's own loader: MSATrainer without levers, with each (it has the lesion loss itself),
+and with all at once.
 
     python benchmarks/loading.py [--rounds 9] [--batches 4] [--batch 12] [--seed 0]
 
@@ -29,7 +30,7 @@ PATIENTS = 24
 DATASETS = {"single": (992, "Dataset992_Loading"), "paired": (993, "Dataset993_LoadingPaired")}
 STOCK = "stock nnU-Net"
 LEVERS: dict[str, dict[str, Any]] = {
-    "MSATrainer": {},
+    "no lever": {},
     "lesion loss": {"lesion_loss": 0.2},
     "lesion patches": {"lesion_patches": 0.5},
     "burden": {"burden_exponent": 0.5},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -49,18 +50,18 @@ class LesionKeepingTargets(SegOnlyTransform):  # type: ignore[misc]
 
     def _ordered(self, segmentation: torch.Tensor) -> torch.Tensor:
         """Values whose maximum is the target: ignored pixels below all others."""
-        values = segmentation.float()
+        values = segmentation.to(torch.int16)
         if self.ignore_label is not None and self.regions:
             values = torch.cat((values[:-1], -values[-1:]))  # ignored only where every pixel is
         elif self.ignore_label is not None:
-            values = torch.where(values == self.ignore_label, -1.0, values)
+            values = torch.where(values == self.ignore_label, -1, values)
         return values
 
     def _labels(self, values: torch.Tensor) -> torch.Tensor:
         if self.ignore_label is not None and self.regions:
             return torch.cat((values[:-1], -values[-1:]))
         if self.ignore_label is not None:
-            return torch.where(values == -1, float(self.ignore_label), values)
+            return torch.where(values == -1, self.ignore_label, values)
         return values
 
 
@@ -69,9 +70,15 @@ def _divide(values: torch.Tensor, shape: Sequence[int]) -> bool:
 
 
 def _maxima(values: torch.Tensor, shape: list[int]) -> torch.Tensor:
-    """Maximum over each pixel of the coarser `shape`; maxima of maxima are maxima, so `values` may be a finer target."""
-    plane = len(shape) == 2
+    """Maximum over each pixel of the coarser `shape`; maxima of maxima are maxima, so `values` may be a finer target.
+
+    Axis by axis where the sides divide: torch's pooling needs floats and takes five times as long.
+    """
     if not _divide(values, shape):
-        return functional.adaptive_max_pool2d(values, shape) if plane else functional.adaptive_max_pool3d(values, shape)
-    blocks = [side // coarse for side, coarse in zip(values.shape[1:], shape, strict=True)]
-    return functional.max_pool2d(values, blocks) if plane else functional.max_pool3d(values, blocks)
+        pool = functional.adaptive_max_pool2d if len(shape) == 2 else functional.adaptive_max_pool3d
+        return pool(values.float(), shape).to(values.dtype)
+    for axis, coarse in enumerate(shape, start=1):
+        step = values.shape[axis] // coarse
+        before = (slice(None),) * axis
+        values = functools.reduce(torch.maximum, [values[(*before, slice(first, None, step))] for first in range(step)])
+    return values

@@ -42,15 +42,6 @@ def check_fold(fold: int | str, preprocessed: Path) -> list[str]:
     return list(splits[fold]["train"])
 
 
-def check_targets(levers: Levers, stages: int) -> None:
-    """Refuse the per-lesion loss where the network has a single output: its cells travel behind the targets of several."""
-    if levers.lesion_loss > 0 and stages <= 2:
-        raise Refusal(
-            f"the per-lesion loss (weight {levers.lesion_loss}) needs deep supervision and this network has {stages} stages; "
-            "expected at least 3. Plan a larger patch, or use a trainer without it."
-        )
-
-
 def check_intensities(normalization_schemes: Sequence[str], dataset_json: Mapping[str, Any]) -> None:
     """Refuse channels that are not normalised unless dataset.json calls them counts: the first layer would take them for such.
 

@@ -11,6 +11,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from msa_trainer.counts_stem import begin_with, first_layer
+from msa_trainer.levers import Levers
 from msa_trainer.recipe import AdversaryRecipe
 from msa_trainer.trainer import MSATrainer
 
@@ -18,6 +19,7 @@ __all__ = [
     "MSATrainer",
     "MSATrainerFrozenDiscriminator",
     "MSATrainerNoAdversary",
+    "MSATrainerNoLesionLoss",
     "MSATrainerPaper",
     "MSATrainerSegAN",
     "MSATrainerStockNetwork",
@@ -40,13 +42,22 @@ class MSATrainerFrozenDiscriminator(MSATrainer):
     recipe = replace(MSATrainer.recipe, mode="frozen")
 
 
+class MSATrainerNoLesionLoss(MSATrainer):
+    """Without the per-lesion Dice: what it does for small lesions."""
+
+    levers = replace(MSATrainer.levers, lesion_loss=0.0)
+
+
 class MSATrainerPaper(MSATrainer):
     """The paper's abstract taken plainly: multi-scale L1 on image-mask pairs from the first epoch, no ramp, no governor.
+
+    And none of the levers.
 
     What the abstract leaves open is ours: pairs as products (SegAN's, whose loss it names), the weight, the optimisers.
     """
 
     recipe = AdversaryRecipe(pair="product", start=0.0, ramp=0.0, ratio_limit=None)
+    levers = Levers()
 
 
 class MSATrainerSegAN(MSATrainer):

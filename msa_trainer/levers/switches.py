@@ -12,7 +12,8 @@ OptimizerName = Literal["sgd", "adamw"]
 class Levers:
     """What may help small lesions, each a switch that any network can be trained with.
 
-    The defaults are MSATrainer's: nnU-Net's own habit but for `keep_tiny_targets`. benchmarks/accuracy.py measures them.
+    The defaults are nnU-Net's own habit but for `keep_tiny_targets`; benchmarks/accuracy.py measures them, and trainer.py says
+    which MSATrainer has.
     """
 
     # Weight of the per-lesion Dice (one connected component over its Voronoi cell): a small lesion counts as much as a big one.

@@ -18,6 +18,7 @@ from msa_trainer import variants
 from msa_trainer.checkpoint import KEY
 from msa_trainer.counts_stem import CountsStem
 from msa_trainer.generator import MSAGenerator, stages_from_plan
+from msa_trainer.levers import Levers
 from msa_trainer.refusal import Refusal
 from msa_trainer.variants import MSATrainer
 
@@ -43,13 +44,33 @@ class PlainTrainer(nnUNetTrainer):
 
 
 class NeverStarts(MSATrainer):
-    """An adversary that exists and whose weight stays 0."""
+    """An adversary that exists and whose weight stays 0, and nothing else that nnU-Net has not."""
 
+    levers = Levers()
     recipe = replace(MSATrainer.recipe, weight=0.0)
 
 
+class Alone(variants.MSATrainerNoAdversary):
+    """The generator, and nothing else that nnU-Net has not."""
+
+    levers = Levers()
+
+
 class FromTheStart(MSATrainer):
+    """The adversary at its full weight in every epoch, without levers."""
+
     recipe = replace(MSATrainer.recipe, start=0.0, ramp=0.0)
+    levers = Levers()
+
+
+class Whole(FromTheStart):
+    """With MSATrainer's levers too."""
+
+    levers = MSATrainer.levers
+
+
+class StockNetwork(variants.MSATrainerStockNetwork):
+    levers = Levers()
 
 
 def _must_not_be_asked(*_: Any) -> None:
@@ -69,7 +90,7 @@ def batches(number: int, poisson: bool = False) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("counts", [False, True])
-@pytest.mark.parametrize("trainer_class", [NeverStarts, variants.MSATrainerNoAdversary])
+@pytest.mark.parametrize("trainer_class", [NeverStarts, Alone])
 def test_weight_zero_is_a_plain_nnunet_trainer_bit_for_bit_over_20_steps(
     same: Callable[[Any, Any], bool], make_trainer: Callable[..., Any], trainer_class: type, counts: bool
 ) -> None:
@@ -130,7 +151,7 @@ def test_each_optimiser_holds_one_players_weights_and_moves_no_others(
             assert same(before[name], list(network.parameters())) == (name != stepped), f"{name} after the {stepped}'s step"
 
 
-@pytest.mark.parametrize("trainer_class", [FromTheStart, variants.MSATrainerStockNetwork])
+@pytest.mark.parametrize("trainer_class", [FromTheStart, StockNetwork])
 def test_network_and_discriminator_see_counts_through_the_first_layer(
     make_trainer: Callable[..., Any], trainer_class: type
 ) -> None:
@@ -157,7 +178,7 @@ def test_an_interrupted_and_resumed_run_ends_bit_equal_to_an_uninterrupted_one(
     same: Callable[[Any, Any], bool], make_trainer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MSA_SEED", "5")
-    whole = make_trainer(FromTheStart, epochs=4)
+    whole = make_trainer(Whole, epochs=4)
     whole.run_training()
     uninterrupted = torch.load(Path(whole.output_folder) / "checkpoint_final.pth", weights_only=True)
 
@@ -165,7 +186,7 @@ def test_an_interrupted_and_resumed_run_ends_bit_equal_to_an_uninterrupted_one(
         pass
 
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "resumed"))
-    first = make_trainer(FromTheStart, epochs=4, save_every=2)
+    first = make_trainer(Whole, epochs=4, save_every=2)
     first.output_folder = str(tmp_path / "resumed" / "fold_0")
     first.output_folder_base = str(tmp_path / "resumed")
     Path(first.output_folder).mkdir(parents=True)
@@ -181,9 +202,7 @@ def test_an_interrupted_and_resumed_run_ends_bit_equal_to_an_uninterrupted_one(
     with pytest.raises(KilledError):
         first.run_training()
 
-    second = make_trainer(
-        FromTheStart, epochs=4, output_folder=first.output_folder, output_folder_base=first.output_folder_base
-    )
+    second = make_trainer(Whole, epochs=4, output_folder=first.output_folder, output_folder_base=first.output_folder_base)
     second.load_checkpoint(str(Path(first.output_folder) / "checkpoint_latest.pth"))
     assert second.current_epoch == 2
     second.run_training()

@@ -12,6 +12,7 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet
 
 from msa_trainer import variants
 from msa_trainer.generator import MSAGenerator
+from msa_trainer.levers import Levers
 from msa_trainer.recipe import AdversaryRecipe
 
 PLAIN = AdversaryRecipe()
@@ -29,6 +30,7 @@ def differences(name: str) -> dict[str, Any]:
         ("MSATrainer", {}),
         ("MSATrainerNoAdversary", {"mode": "off"}),
         ("MSATrainerFrozenDiscriminator", {"mode": "frozen"}),
+        ("MSATrainerNoLesionLoss", {}),
         ("MSATrainerStockNetwork", {}),
         ("MSATrainerPaper", {"pair": "product", "start": 0.0, "ramp": 0.0, "ratio_limit": None}),
         (
@@ -44,6 +46,13 @@ def test_a_variants_recipe_differs_in_what_its_name_says(name: str, expected: di
     assert differences(name) == expected
     assert PLAIN.mode == "trained"
     assert PLAIN.weight > 0
+
+
+@pytest.mark.parametrize("name", variants.__all__)
+def test_the_per_lesion_dice_is_in_all_but_the_papers_recipe_and_its_own_ablation(name: str) -> None:
+    plain = name in ("MSATrainerPaper", "MSATrainerNoLesionLoss")
+    schedule = {"optimizer": "adamw"} if name == "MSATrainer_demo" else {}
+    assert getattr(variants, name).levers == Levers(lesion_loss=0.0 if plain else 0.2, **schedule)
 
 
 def test_nnunets_look_up_is_offered_every_trainer_of_the_module() -> None:

@@ -22,7 +22,6 @@ from msa_trainer.epoch_log import LESION_DICE
 from msa_trainer.levers import Levers
 from msa_trainer.levers.lesion_loss import LesionAwareLoss, LesionCells, lesion_cells, target_transforms
 from msa_trainer.losses import foreground_union, lesion_probability, per_lesion_dice
-from msa_trainer.refusal import Refusal
 
 SMALL_IMAGES = st.one_of(
     hnp.arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.sampled_from([False, False, False, True])),
@@ -278,7 +277,7 @@ def test_the_term_has_a_row_of_its_own_only_where_it_is_on(make_trainer: Callabl
     assert np.mean([step["loss"] for step in steps]) == pytest.approx(
         segmentation + 0.3 * row, abs=1e-5
     )  # one scale counts here
-    off = make_trainer(variants.MSATrainerNoAdversary)
+    off = make_trainer(variants.MSATrainerNoLesionLoss)
     off.initialize()
     assert LESION_DICE not in off._log_keys
     assert not isinstance(off.loss, LesionAwareLoss)
@@ -303,11 +302,15 @@ def test_a_loader_without_cells_is_an_error_not_another_loss() -> None:
         loss(maps, maps)
 
 
-def test_a_network_with_a_single_output_is_refused(
-    make_trainer: Callable[..., Any], plans: Callable[[], dict[str, Any]]
+def test_a_network_with_a_single_output_trains_without_it_and_says_so(
+    make_trainer: Callable[..., Any], plans: Callable[[], dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     content = plans()
     content["configurations"]["2d"]["patch_size"] = [32, 32]
     dataset = make_trainer(variants.MSATrainer).dataset_json
-    with pytest.raises(Refusal, match=r"per-lesion loss \(weight 0\.3\) needs deep supervision.*2 stages.*larger patch"):
-        WithLesions(content, "2d", 0, dataset, torch.device("cpu"))
+    trainer = WithLesions(content, "2d", 0, dataset, torch.device("cpu"))
+    assert "goes without the per-lesion Dice" in capsys.readouterr().out
+    trainer.num_epochs, trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch = 1, 2, 1
+    trainer.run_training()
+    assert LESION_DICE not in trainer._log_keys
+    assert WithLesions.levers.lesion_loss == 0.3

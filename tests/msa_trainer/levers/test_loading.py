@@ -18,6 +18,7 @@ from msa_trainer.levers.sampling import LesionLoader
 from msa_trainer.refusal import Refusal
 from msa_trainer.seeding import seed_everything
 from msa_trainer.trainer import MSATrainer
+from msa_trainer.variants import MSATrainerNoLesionLoss
 
 ALL_OF_COUNTS = Levers(
     lesion_loss=0.2, lesion_patches=0.5, burden_exponent=0.5, keep_tiny_targets=False, count_physics=0.5, transplant=1.0
@@ -41,13 +42,13 @@ def assert_same(left: list[dict[str, Any]], right: list[dict[str, Any]], roundin
 
 
 def test_without_levers_the_loaders_are_nnunets_own(make_trainer: Callable[..., Any]) -> None:
-    trainer = make_trainer(MSATrainer)
+    trainer = make_trainer(MSATrainerNoLesionLoss)
     trainer.initialize()
     assert [type(iterator.data_loader) for iterator in trainer.get_dataloaders()] == [nnUNetDataLoader] * 2
 
 
 def test_ours_with_every_lever_off_brings_nnunets_batches(make_trainer: Callable[..., Any]) -> None:
-    trainer = make_trainer(MSATrainer)
+    trainer = make_trainer(MSATrainerNoLesionLoss)
     trainer.initialize()
     brought = []
     for make in (trainer.get_dataloaders, lambda: dataloaders(trainer, Levers())):
