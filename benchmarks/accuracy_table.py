@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from accuracy_arms import SMALL_PATCHES
+from accuracy_arms import ARMS, SMALL_PATCHES
 from accuracy_figures import FITS, NAMES, SMALL_MM
 from nnunet_run import into_readme
 from scipy.special import stdtrit
@@ -36,8 +36,8 @@ class Schedule(NamedTuple):
 
 
 def by_arm(rows: Runs, schedule: Schedule) -> dict[str, list[dict[str, str]]]:
-    """The runs of one schedule, arm by arm in the order of the results, the stock trainer first."""
-    arms: dict[str, list[dict[str, str]]] = {name: [] for name in BASELINES}
+    """The runs of one schedule, arm by arm in the order of ARMS: the stock trainer first, small patches last."""
+    arms: dict[str, list[dict[str, str]]] = {name: [] for name in ARMS}
     for row in rows:
         if Schedule.of(row) == schedule:
             arms.setdefault(row["arm"], []).append(row)
