@@ -20,7 +20,7 @@ demo: install
 	$(BIN)/msa demo -o $(DEMO)
 
 test: install
-	$(BIN)/python -m pytest -q tests --ignore=tests/e2e --ignore=tests/msa_trainer/cuda
+	$(BIN)/python -m pytest -q tests --ignore=tests/e2e
 
 e2e: install
 	$(BIN)/python -m pytest -q tests/e2e --durations=15

@@ -8,7 +8,7 @@
     python benchmarks/accuracy.py arms
 
 Levers are chosen on the development phantom set; the test set comes from another simulator (benchmarks/accuracy_sets.py) and is
-for the last comparison, with fresh seeds. Runs that the table has are not run again, so a stopped bench goes on where it was.
+for the last comparison. Runs that the table has are not run again, so a stopped bench goes on where it was.
 Widths are a quarter of nnU-Net's and a batch has two images unless --full is given, with which both are nnU-Net's own; --full
 --steps 250000 is nnU-Net's whole schedule and meant for a CUDA machine, where it was never run. A phantom is a phantom: no
 figure here says anything about patients.

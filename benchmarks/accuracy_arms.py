@@ -52,7 +52,6 @@ _WHOLE_IMAGE: dict[str, Arm] = {
     "unet + trained": Arm("U-Net", TRAINED),
     **_both("lesion loss 0.2", lesion_loss=0.2),
     **_both("lesion loss 0.5", lesion_loss=0.5),
-    **_both("lesion patches", lesion_patches=0.5),
     **_both("burden", burden_exponent=0.5),
     **_both("nearest targets", keep_tiny_targets=False),
     **_both("anscombe", channels="anscombe"),
@@ -65,7 +64,10 @@ _WHOLE_IMAGE: dict[str, Arm] = {
     "msa + frozen + lesion loss 0.2": Arm("MSA", FROZEN, replace(ADAMW, lesion_loss=0.2)),
 }
 SMALL_PATCHES = " + small patches"
-ARMS = _WHOLE_IMAGE | {name + SMALL_PATCHES: replace(arm, patch=WHOLE // 2) for name, arm in _WHOLE_IMAGE.items()}
+_ONLY_SMALL = _both("lesion patches", lesion_patches=0.5)  # a patch as large as the image is centred on nothing
+ARMS = _WHOLE_IMAGE | {
+    name + SMALL_PATCHES: replace(arm, patch=WHOLE // 2) for name, arm in (_WHOLE_IMAGE | _ONLY_SMALL).items()
+}
 
 KEY = ("set", "width", "steps", "arm", "seed")  # what tells one run from another
 

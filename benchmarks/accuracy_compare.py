@@ -10,7 +10,7 @@ from pathlib import Path
 import accuracy_sets as sets
 from accuracy_arms import run_name
 from accuracy_figures import SMALL_MM
-from accuracy_table import STOCK, Schedule, by_arm
+from accuracy_table import BASELINES, STOCK, Schedule, by_arm
 from results_table import done_runs, write_rows
 
 RESULTS = Path(__file__).parent / "results" / "accuracy_compared.csv"
@@ -30,7 +30,7 @@ Row = dict[str, str]
 
 
 def compare(rows: Sequence[Row], schedule: Schedule, arms: Sequence[str], root: Path) -> list[Row]:
-    """The rows of RESULTS for some arms against STOCK, all seeds in the table; other schedules keep theirs.
+    """The rows of RESULTS for some arms against the table's baseline, all seeds in it; other schedules keep theirs.
 
     Raises SystemExit where an arm has no run or the masks of one are gone.
     """
@@ -38,7 +38,8 @@ def compare(rows: Sequence[Row], schedule: Schedule, arms: Sequence[str], root: 
 
     done = by_arm(rows, schedule)
     models = []
-    for arm in dict.fromkeys([STOCK, *arms]):
+    baseline = next((name for name in BASELINES if name in done), STOCK)
+    for arm in dict.fromkeys([baseline, *arms]):
         if arm not in done:
             raise SystemExit(
                 f"{arm}: no run of {schedule.steps} steps on the {schedule.set} set is in the table; run it first."

@@ -104,7 +104,7 @@ def origin(arms: Arms, schedule: Schedule) -> str:
     first = every[0]
     commits = ", ".join(dict.fromkeys(run["commit"] for run in every))
     widths = {
-        "full": "nnU-Net's own plan (256x256 px, batches of 14)",
+        "full": "nnU-Net's own widths, batches of 14 images or as many pixels of smaller patches",
         "quarter": "a quarter of nnU-Net's widths, batches of two images or as many pixels of smaller patches",
     }[schedule.width]
     return (

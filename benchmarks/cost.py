@@ -130,6 +130,7 @@ def measure(name: str, plan: Plan, device: str, steps: int, root: Path) -> dict[
     from torch.utils.flop_counter import FlopCounterMode
 
     torch.set_num_threads(2)
+    torch.backends.cudnn.benchmark = device == "cuda"  # as nnUNetv2_train has it
     trainer = build(name, plan, device, root)
     batch = batch_of(
         trainer, plan.batch[device]
@@ -210,10 +211,11 @@ def table(rows: list[dict[str, Any]]) -> str:
     commits = ", ".join(dict.fromkeys(str(row["commit"]) for row in rows))
     rounds = ", ".join(dict.fromkeys(f"{row['plan']}: n = {row['rounds']}" for row in rows))
     batches = ", ".join(dict.fromkeys(f"{row['plan']}: {row['batch']}" for row in rows))
+    option = "" if first["device"] == "cpu" else f" --device {first['device']}"
     precision = "in mixed precision without torch.compile, " if first["device"] == "cuda" else ""
     lines.append(
         f"\nnnU-Net's own plans, {precision}batch ({batches}), one process an arm and round, arms in turn, medians ({rounds}); "
-        f"{first['machine']}; commit {commits}; `python benchmarks/cost.py`. The discriminator ({DISCRIMINATOR_NOTE}) "
+        f"{first['machine']}; commit {commits}; `python benchmarks/cost.py{option}`. The discriminator ({DISCRIMINATOR_NOTE}) "
         "exists in training only; its time and memory are counted, at full weight in every step. Equal passes: left-right "
         "mirroring for both; its own: nnU-Net mirrors along every axis, MSATrainer left-right only."
     )

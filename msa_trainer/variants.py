@@ -1,4 +1,4 @@
-"""Ablations and schedules: MSATrainer with one thing changed each. `-tr` takes any of these names."""
+"""Ablations, schedules and others' recipes: MSATrainer with what their names say changed. `-tr` takes any of these names."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 
 
 class MSATrainerNoAdversary(MSATrainer):
-    """The generator alone: no discriminator exists."""
+    """The generator without a discriminator."""
 
     recipe = replace(MSATrainer.recipe, mode="off")
 
@@ -49,9 +49,8 @@ class MSATrainerNoLesionLoss(MSATrainer):
 
 
 class MSATrainerPaper(MSATrainer):
-    """The paper's abstract taken plainly: multi-scale L1 on image-mask pairs from the first epoch, no ramp, no governor.
-
-    And none of the levers.
+    """The paper's abstract taken plainly: multi-scale L1 on image-mask pairs from the first epoch, no ramp, no governor,
+    no per-lesion Dice.
 
     What the abstract leaves open is ours: pairs as products (SegAN's, whose loss it names), the weight, the optimisers.
     """
@@ -61,7 +60,10 @@ class MSATrainerPaper(MSATrainer):
 
 
 class MSATrainerSegAN(MSATrainer):
-    """SegAN's loss as its authors' code has it (Xue et al. 2018): products, batch norm, one mean, clipped weights."""
+    """SegAN's loss as its authors' code has it (Xue et al. 2018): products, batch norm, one mean, clipped weights.
+
+    In the place of our adversarial term; segmentation loss and per-lesion Dice stay.
+    """
 
     recipe = AdversaryRecipe(
         pair="product", loss="segan", norm="batch", clip=0.05, weight=1.0, start=0.0, ramp=0.0, learning_rate=2e-4,
@@ -70,7 +72,7 @@ class MSATrainerSegAN(MSATrainer):
 
 
 class MSATrainerStockNetwork(MSATrainer):
-    """nnU-Net's own network with the adversary: what the discriminator does without the MSA generator."""
+    """nnU-Net's own network in the generator's place, all else as it is."""
 
     @staticmethod
     def build_network_architecture(

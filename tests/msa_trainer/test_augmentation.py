@@ -61,6 +61,21 @@ def test_targets_are_block_maxima_and_ignore_wins_only_where_nothing_else_is(ign
         assert np.array_equal(target[0].numpy(), block_maximum(label, 2**index, ignore))
 
 
+@pytest.mark.parametrize(("shape", "coarse"), [((9, 30), (4, 15)), ((3, 8, 12), (3, 4, 6)), ((5, 8, 10), (2, 4, 5))])
+def test_targets_of_sides_that_do_not_divide_and_of_volumes_are_maxima_too(
+    shape: tuple[int, ...], coarse: tuple[int, ...]
+) -> None:
+    label = np.random.default_rng(2).choice([0, 1, 3], shape, p=[0.6, 0.1, 0.3]).astype(np.int16)
+    scales = [[small / side for small, side in zip(coarse, shape, strict=True)]]
+    (target,) = LesionKeepingTargets(scales, ignore_label=3)(segmentation=torch.from_numpy(label)[None])["segmentation"]
+    for index in np.ndindex(*coarse):  # a coarse pixel covers every fine one that it touches
+        bounds = [(i * side // small, -(-(i + 1) * side // small)) for i, side, small in zip(index, shape, coarse, strict=True)]
+        block = label[tuple(slice(*bound) for bound in bounds)]
+        counted = block[block != 3]
+        assert int(target[0][index]) == (counted.max() if counted.size else 3)
+    assert target.dtype == torch.int16
+
+
 @pytest.mark.parametrize("dtype", [torch.bool, torch.float32])
 def test_regions_are_pooled_one_by_one_and_ignored_only_where_every_pixel_is(dtype: torch.dtype) -> None:
     regions = torch.zeros(2, 4, 4, dtype=dtype)

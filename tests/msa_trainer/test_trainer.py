@@ -230,13 +230,13 @@ def test_two_seeds_give_two_networks(
 def test_a_stock_checkpoint_without_our_key_resumes_with_a_fresh_discriminator(
     make_trainer: Callable[..., Any], tmp_path: Path
 ) -> None:
-    trainer = make_trainer(FromTheStart, epochs=2)
+    trainer = make_trainer(Whole, epochs=2)
     trainer.run_training()
     saved = torch.load(Path(trainer.output_folder) / "checkpoint_final.pth", weights_only=False)
     del saved[KEY]
     saved["logging"] = {name: row for name, row in saved["logging"].items() if not name.startswith("msa_")}
     torch.save(saved, tmp_path / "stock.pth")
-    resumed = make_trainer(FromTheStart, epochs=3)
+    resumed = make_trainer(Whole, epochs=3)
     resumed.load_checkpoint(str(tmp_path / "stock.pth"))
     resumed.run_training()
     rows = resumed.logger.get_checkpoint()
@@ -273,7 +273,7 @@ def test_a_checkpoint_of_another_architecture_is_refused_in_one_sentence(
 
 
 def test_every_logged_value_is_a_plain_float_or_a_list_of_them(make_trainer: Callable[..., Any]) -> None:
-    trainer = make_trainer(FromTheStart, epochs=2)
+    trainer = make_trainer(Whole, epochs=2)
     trainer.run_training()
     for name, row in trainer.logger.get_checkpoint().items():
         assert len(row) == 2, name
@@ -292,7 +292,7 @@ def test_what_is_logged_reaches_every_logger_that_nnunet_has_switched_on(make_tr
         def update_config(self, config: dict[str, Any]) -> None: ...
 
     recorder = Recorder()
-    trainer = make_trainer(FromTheStart, epochs=2)
+    trainer = make_trainer(Whole, epochs=2)
     trainer.logger.loggers.append(recorder)
     trainer.run_training()
     for name in trainer._log_keys:

@@ -1,4 +1,4 @@
-"""Each variant differs from MSATrainer in the one thing that its name says."""
+"""Each variant differs from MSATrainer in what its name says."""
 
 from __future__ import annotations
 

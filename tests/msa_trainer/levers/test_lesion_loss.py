@@ -302,15 +302,28 @@ def test_a_loader_without_cells_is_an_error_not_another_loss() -> None:
         loss(maps, maps)
 
 
+class WithoutDeepSupervision(WithLesions):
+    """As nnU-Net's own nnUNetTrainerNoDeepSupervision switches it off."""
+
+    def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):  # noqa: B008
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.enable_deep_supervision = False
+
+
+@pytest.mark.parametrize(("trainer_class", "side"), [(WithLesions, 32), (WithoutDeepSupervision, 64)])
 def test_a_network_with_a_single_output_trains_without_it_and_says_so(
-    make_trainer: Callable[..., Any], plans: Callable[[], dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    make_trainer: Callable[..., Any],
+    plans: Callable[[], dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+    trainer_class: type,
+    side: int,
 ) -> None:
     content = plans()
-    content["configurations"]["2d"]["patch_size"] = [32, 32]
+    content["configurations"]["2d"]["patch_size"] = [side, side]
     dataset = make_trainer(variants.MSATrainer).dataset_json
-    trainer = WithLesions(content, "2d", 0, dataset, torch.device("cpu"))
-    assert "goes without the per-lesion Dice" in capsys.readouterr().out
+    trainer = trainer_class(content, "2d", 0, dataset, torch.device("cpu"))
     trainer.num_epochs, trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch = 1, 2, 1
     trainer.run_training()
+    assert "goes without the per-lesion Dice" in capsys.readouterr().out
     assert LESION_DICE not in trainer._log_keys
-    assert WithLesions.levers.lesion_loss == 0.3
+    assert trainer_class.levers.lesion_loss == 0.3
