@@ -17,6 +17,7 @@ from msa_trainer.trainer import MSATrainer
 
 __all__ = [
     "MSATrainer",
+    "MSATrainerAdamW",
     "MSATrainerFrozenDiscriminator",
     "MSATrainerNoAdversary",
     "MSATrainerNoLesionLoss",
@@ -28,6 +29,12 @@ __all__ = [
     "MSATrainer_250epochs",
     "MSATrainer_demo",
 ]
+
+
+class MSATrainerAdamW(MSATrainer):
+    """AdamW with warm-up instead of SGD with momentum 0.99: the benchmark's recipe, for a few thousand steps at most."""
+
+    levers = replace(MSATrainer.levers, optimizer="adamw")
 
 
 class MSATrainerNoAdversary(MSATrainer):
@@ -123,7 +130,7 @@ class MSATrainer_demo(_ShortSchedule):  # noqa: N801
     """
 
     epochs, iterations, validation_iterations = 10, 25, 5
-    levers = replace(MSATrainer.levers, optimizer="adamw")
+    levers = MSATrainerAdamW.levers
 
     def __init__(self, plans: dict[str, Any], configuration: str, fold: int, dataset_json: dict[str, Any],
                  device: torch.device = torch.device("cuda")) -> None:  # noqa: B008  # fmt: skip

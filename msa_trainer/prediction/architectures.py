@@ -22,8 +22,9 @@ STOCK = "nnUNetTrainer"
 STOCK_NETWORK = "MSATrainerStockNetwork"  # ours, with nnU-Net's network
 # Ours with the generator, whatever else they change in training.
 GENERATORS = frozenset({
-    "MSATrainer", "MSATrainerFrozenDiscriminator", "MSATrainerNoAdversary", "MSATrainerNoLesionLoss", "MSATrainerPaper",
-    "MSATrainerSegAN", "MSATrainer_50epochs", "MSATrainer_100epochs", "MSATrainer_250epochs", "MSATrainer_demo",
+    "MSATrainer", "MSATrainerAdamW", "MSATrainerFrozenDiscriminator", "MSATrainerNoAdversary", "MSATrainerNoLesionLoss",
+    "MSATrainerPaper", "MSATrainerSegAN",
+    "MSATrainer_50epochs", "MSATrainer_100epochs", "MSATrainer_250epochs", "MSATrainer_demo",
 })  # fmt: skip
 # Plans name classes, which nnU-Net imports and calls: only these packages' are.
 NETWORK_PACKAGES = ("dynamic_network_architectures.", "torch.nn.")

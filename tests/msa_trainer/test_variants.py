@@ -30,6 +30,7 @@ def differences(name: str) -> dict[str, Any]:
         ("MSATrainer", {}),
         ("MSATrainerNoAdversary", {"mode": "off"}),
         ("MSATrainerFrozenDiscriminator", {"mode": "frozen"}),
+        ("MSATrainerAdamW", {}),
         ("MSATrainerNoLesionLoss", {}),
         ("MSATrainerStockNetwork", {}),
         ("MSATrainerPaper", {"pair": "product", "start": 0.0, "ramp": 0.0, "ratio_limit": None}),
@@ -51,7 +52,7 @@ def test_a_variants_recipe_differs_in_what_its_name_says(name: str, expected: di
 @pytest.mark.parametrize("name", variants.__all__)
 def test_the_per_lesion_dice_is_in_all_but_the_papers_recipe_and_its_own_ablation(name: str) -> None:
     plain = name in ("MSATrainerPaper", "MSATrainerNoLesionLoss")
-    schedule = {"optimizer": "adamw"} if name == "MSATrainer_demo" else {}
+    schedule = {"optimizer": "adamw"} if name in ("MSATrainerAdamW", "MSATrainer_demo") else {}
     assert getattr(variants, name).levers == Levers(lesion_loss=0.0 if plain else 0.2, **schedule)
 
 
