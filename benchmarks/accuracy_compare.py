@@ -10,7 +10,7 @@ from pathlib import Path
 import accuracy_sets as sets
 from accuracy_arms import run_name
 from accuracy_figures import SMALL_MM
-from accuracy_table import BASELINES, STOCK, Schedule, by_arm
+from accuracy_table import Schedule, baseline, by_arm
 from results_table import done_runs, write_rows
 
 RESULTS = Path(__file__).parent / "results" / "accuracy_compared.csv"
@@ -38,8 +38,7 @@ def compare(rows: Sequence[Row], schedule: Schedule, arms: Sequence[str], root: 
 
     done = by_arm(rows, schedule)
     models = []
-    baseline = next((name for name in BASELINES if name in done), STOCK)
-    for arm in dict.fromkeys([baseline, *arms]):
+    for arm in dict.fromkeys([baseline(done), *arms]):
         if arm not in done:
             raise SystemExit(
                 f"{arm}: no run of {schedule.steps} steps on the {schedule.set} set is in the table; run it first."

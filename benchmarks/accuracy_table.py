@@ -44,6 +44,11 @@ def by_arm(rows: Runs, schedule: Schedule) -> dict[str, list[dict[str, str]]]:
     return {arm: runs for arm, runs in arms.items() if runs}
 
 
+def baseline(arms: Arms) -> str:
+    """The arm that differences are to: stock at its own patch, or else at small ones."""
+    return next((name for name in BASELINES if name in arms), STOCK)
+
+
 def values(runs: Runs, figure: str) -> np.ndarray:
     return np.array([float(run[figure]) if run[figure] else np.nan for run in runs])
 
@@ -90,7 +95,7 @@ def table(rows: Runs, schedule: Schedule, figures: Sequence[str] = tuple(NAMES))
     arms = by_arm(rows, schedule)
     if not arms:
         return f"No runs of {schedule.steps} steps at {schedule.width} width on the {schedule.set} set yet."
-    stock = next((arms[name] for name in BASELINES if name in arms), [])
+    stock = arms.get(baseline(arms), [])
     noise = {name: seed_noise(arms, name) for name in figures}
     lines = ["| arm | seeds | " + " | ".join(NAMES[name] for name in figures) + " |", "|---|---:|" + "---:|" * len(figures)]
     for arm, runs in arms.items():

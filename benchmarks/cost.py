@@ -271,7 +271,10 @@ def main() -> None:
         )
         return
     import pandas as pd
+    import torch
 
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: PyTorch sees no GPU here; run it on a machine with one, or measure --device cpu.")
     kept = pd.read_csv(RESULTS).to_dict("records")
     device = arguments.device
     for name in arguments.plans:

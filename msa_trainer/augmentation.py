@@ -76,7 +76,7 @@ def _maxima(values: torch.Tensor, shape: list[int]) -> torch.Tensor:
     """
     if not _divide(values, shape):
         pool = functional.adaptive_max_pool2d if len(shape) == 2 else functional.adaptive_max_pool3d
-        return pool(values.float(), shape).to(values.dtype)
+        return pool(values.float(), shape)
     for axis, coarse in enumerate(shape, start=1):
         step = values.shape[axis] // coarse
         before = (slice(None),) * axis
