@@ -10,6 +10,16 @@ from msa_trainer.levers import Levers
 from msa_trainer.recipe import AdversaryRecipe
 
 OFF, FROZEN, TRAINED = AdversaryRecipe(mode="off"), AdversaryRecipe(mode="frozen"), AdversaryRecipe()
+ALL = {  # every lever that whole-image patches leave room for
+    "channels": "counts",
+    "views": "paired",
+    "lesion_loss": 0.2,
+    "burden_exponent": 0.5,
+    "count_physics": 0.3,
+    "transplant": 0.3,
+    "opposite_dropout": 0.2,
+    "average": 0.99,
+}
 # SGD with momentum 0.99 has hardly started within a screen's steps, so every arm has AdamW unless its name says otherwise.
 ADAMW = Levers(optimizer="adamw")
 WHOLE = 256  # side of the images in px, and of the patch that nnU-Net plans for them
@@ -60,6 +70,7 @@ _WHOLE_IMAGE: dict[str, Arm] = {
     **_both("transplant", channels="counts", transplant=0.3),
     **_both("both views", views="paired", opposite_dropout=0.2),
     **_both("average", average=0.99),
+    **_both("all levers", **ALL),
     "msa + trained + lesion loss 0.2": Arm("MSA", TRAINED, replace(ADAMW, lesion_loss=0.2)),
     "msa + frozen + lesion loss 0.2": Arm("MSA", FROZEN, replace(ADAMW, lesion_loss=0.2)),
 }

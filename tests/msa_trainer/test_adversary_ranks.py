@@ -63,7 +63,9 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[d
     @cache
     def run(scenario: str) -> list[dict[str, Any]]:
         folder = tmp_path_factory.mktemp("ranks")
-        mp.spawn(run_rank, args=(str(folder), scenario), nprocs=2, join=True)
+        # A rank started by "spawn" finalizes its interpreter, and a gloo thread that drops its last tensor just then aborts
+        # the process (torch issue 190489); one started by the fork server ends at once.
+        mp.start_processes(run_rank, args=(str(folder), scenario), nprocs=2, start_method="forkserver")
         return [torch.load(folder / f"rank_{rank}.pt", weights_only=True) for rank in (0, 1)]
 
     return run
