@@ -28,20 +28,32 @@ def lesion_cells(foreground: np.ndarray, ignored: np.ndarray | None = None) -> n
     A lesion is a connected component of `foreground` (8-connected in 2-D, 26 in 3-D); distances are in px. 0 everywhere
     where there is no lesion, and where `ignored`.
     """
-    components, lesions = ndimage.label(foreground, np.ones([3] * foreground.ndim))
+    components = np.zeros(foreground.shape, np.int16)
+    box = _bounding_box(foreground)  # a few lesions in one part of the patch: a quarter of the time of numbering all of it
+    numbered, lesions = ndimage.label(foreground[box], np.ones([3] * foreground.ndim))
     if lesions > MOST_LESIONS:
-        components[components > MOST_LESIONS] = 0
+        numbered[numbered > MOST_LESIONS] = 0
+    components[box] = numbered
     if lesions > 1:
         nearest = ndimage.distance_transform_edt(components == 0, return_distances=False, return_indices=True)
         flat = nearest[0]
         for side, axis in zip(foreground.shape[1:], nearest[1:], strict=True):
             flat = flat * side + axis
-        cells: np.ndarray = np.take(components.astype(np.int16), flat)  # a third of the time of components[tuple(nearest)]
+        cells: np.ndarray = np.take(components, flat)  # a third of the time of components[tuple(nearest)]
     else:  # no border to find
         cells = np.full(foreground.shape, lesions, np.int16)
     if ignored is not None:
         cells[ignored] = 0
     return cells
+
+
+def _bounding_box(foreground: np.ndarray) -> tuple[slice, ...]:
+    """The smallest box that holds all that is True; an empty one where nothing is."""
+    box = []
+    for axis in range(foreground.ndim):
+        there = np.flatnonzero(foreground.any(tuple(other for other in range(foreground.ndim) if other != axis)))
+        box.append(slice(there[0], there[-1] + 1) if len(there) else slice(0))
+    return tuple(box)
 
 
 class LesionCells(SegOnlyTransform):  # type: ignore[misc]
