@@ -50,7 +50,7 @@ class MultiScaleDiscriminator(nn.Module):
             layer = [parametrizations.spectral_norm(conv) if norm == "spectral" else conv]
             if norm == "batch" and index > 0:  # SegAN's first layer has none
                 layer.append(get_matching_batchnorm(conv_op)(width))
-            self.layers.append(nn.Sequential(*layer, nn.LeakyReLU(LEAKY_SLOPE)))
+            self.layers.append(nn.Sequential(*layer, nn.LeakyReLU(LEAKY_SLOPE, inplace=True)))
             size = [side // 2 if h else side for side, h in zip(size, halve, strict=True)]
             in_channels = width
 
