@@ -17,6 +17,8 @@ Pair = Literal["masked", "product", "concat"]
 EPSILON = 1e-3
 # nnU-Net's smoothing of its Dice, against the one pixel that every annotated cell holds at least.
 DICE_EPSILON = 1e-5
+# Partial sums of each lesion: a GPU's additions to one address wait for each other. Reasoned, not timed; neutral on a CPU.
+LANES = 64
 
 
 def foreground_probabilities(logits: torch.Tensor, regions: bool) -> torch.Tensor:
@@ -71,12 +73,13 @@ def per_lesion_dice(probability: torch.Tensor, reference: torch.Tensor, cells: t
     """
     p, r = probability.float(), reference.float()
     bins = int(cells.max()) + 1
-    first = bins * torch.arange(len(cells), device=cells.device)
-    place = (cells.flatten(1) + first[:, None]).flatten()
+    image = LANES * torch.arange(len(cells), device=cells.device)[:, None]
+    lane = torch.arange(cells[0].numel(), device=cells.device) % LANES
+    place = (cells.flatten(1) + bins * (image + lane)).flatten()
 
     def totals(values: torch.Tensor) -> torch.Tensor:
-        zeros = values.new_zeros(len(cells) * bins)
-        return zeros.scatter_add(0, place, values.flatten()).view(-1, bins)[:, 1:]
+        zeros = values.new_zeros(len(cells) * LANES * bins)
+        return zeros.scatter_add(0, place, values.flatten()).view(-1, LANES, bins).sum(1)[:, 1:]
 
     annotated = totals(r)
     lost = 1 - (2 * totals(p * r) + DICE_EPSILON) / (totals(p) + annotated + DICE_EPSILON)
