@@ -146,7 +146,7 @@ def main() -> None:
         command.add_argument("--set", choices=("development", "test"), default="development")
         command.add_argument("--steps", type=int, default=1000)
         command.add_argument("--full", action="store_true", help="nnU-Net's own widths and batch")
-    commands.add_parser("readme", help="put the tables into README.md")
+    commands.add_parser("readme", help="put the tables into README.md and docs/levers.md")
     commands.add_parser("arms", help="list the arms")
     arguments = parser.parse_args()
     if arguments.command == "run":
@@ -161,7 +161,7 @@ def main() -> None:
 
         rows = done_runs(RESULTS)
         if arguments.command == "readme":
-            accuracy_table.update_readme(rows, done_runs(accuracy_compare.RESULTS))
+            accuracy_table.update_documents(rows, done_runs(accuracy_compare.RESULTS))
             return
         schedule = accuracy_table.Schedule(arguments.set, arguments.steps, width_of(arguments))
         if arguments.command == "table":

@@ -9,13 +9,15 @@ from typing import NamedTuple
 import numpy as np
 from accuracy_arms import ARMS, SMALL_PATCHES
 from accuracy_figures import FITS, NAMES, SMALL_MM
-from nnunet_run import into_readme
+from nnunet_run import into_document
 from scipy.special import stdtrit
 
 STOCK = "stock"
 BASELINES = (STOCK, STOCK + SMALL_PATCHES)  # the first that a table has
 BEGIN, END = "<!-- accuracy table: made by benchmarks/accuracy.py -->", "<!-- end of accuracy table -->"
-# In the README, where a page has no room for all.
+# nnU-Net's own widths are the comparison and stand on the first page; the screen of all levers has its own.
+DOCUMENTS = {"full": "README.md", "quarter": "docs/levers.md"}
+# In the documents, where a page has no room for all.
 SHORT = ("pooled_dice", "lesion_f1", "fp_per_lesion_free_image", "froc", "recall_at_1_fp", "small_recall_at_1_fp")
 POWER_SEEDS = 5
 FEWEST_SEEDS = 2  # of an arm whose difference may be called one
@@ -80,14 +82,17 @@ def seed_noise(arms: Arms, figure: str) -> SeedNoise:
 
 def cell(runs: Runs, stock: Runs, figure: str, noise: SeedNoise) -> str:
     """Mean (SD over seeds), and the difference to stock in bold where it is outside seed noise."""
-    own, other = values(runs, figure), values(stock, figure)
+    own = values(runs, figure)
     spread = f" ({own.std(ddof=1):.3f})" if len(own) > 1 else ""
     text = f"{own.mean():.3f}{spread}"
-    if runs is stock or not len(other):
-        return text
-    difference = own.mean() - other.mean()
-    outside = abs(difference) > noise.limit(len(own), len(other))
-    return f"{text} {f'**{difference:+.3f}**' if outside else f'{difference:+.3f}'}"
+    return text if runs is stock or not stock else f"{text} {difference(runs, stock, figure, noise)}"
+
+
+def difference(runs: Runs, others: Runs, figure: str, noise: SeedNoise) -> str:
+    """Of two means, signed, in bold where it is outside seed noise."""
+    found = values(runs, figure).mean() - values(others, figure).mean()
+    outside = abs(found) > noise.limit(len(runs), len(others))
+    return f"**{found:+.3f}**" if outside else f"{found:+.3f}"
 
 
 def table(rows: Runs, schedule: Schedule, figures: Sequence[str] = tuple(NAMES)) -> str:
@@ -101,6 +106,24 @@ def table(rows: Runs, schedule: Schedule, figures: Sequence[str] = tuple(NAMES))
     for arm, runs in arms.items():
         lines.append(f"| {arm} | {len(runs)} | " + " | ".join(cell(runs, stock, name, noise[name]) for name in figures) + " |")
     return "\n".join(lines) + "\n\n" + origin(arms, schedule)
+
+
+def additions(rows: Runs, schedule: Schedule, figures: Sequence[str]) -> str:
+    """Markdown: what each arm adds to its own network at the same patch; "" where no network stands alone."""
+    arms = by_arm(rows, schedule)
+    noise = {name: seed_noise(arms, name) for name in figures}
+    lines = []
+    for arm, runs in arms.items():
+        network = arm.split(" + ")[0] + (SMALL_PATCHES if arm.endswith(SMALL_PATCHES) else "")
+        if arm != network and network in arms:
+            seeds = f"{len(runs)}, {len(arms[network])}"
+            found = (difference(runs, arms[network], name, noise[name]) for name in figures)
+            lines.append(f"| {arm.removesuffix(SMALL_PATCHES)} | {network} | {seeds} | " + " | ".join(found) + " |")
+    if not lines:
+        return ""
+    head = "| arm | less | seeds | " + " | ".join(NAMES[name] for name in figures) + " |"
+    said = "The same runs, each arm less its own network without lever or adversary: means, bold outside seed noise as above."
+    return "\n".join([head, "|---|---|---:|" + "---:|" * len(figures), *lines, "", said])
 
 
 def origin(arms: Arms, schedule: Schedule) -> str:
@@ -136,10 +159,11 @@ def smallest_effect(arms: Arms) -> str:
     return f"{POWER_SEEDS} seeds an arm can show a difference of {' and of '.join(texts)} (80 % power)."
 
 
-def whole(rows: Runs, compared: Runs) -> str:
-    """Every set and schedule in the table of results, the test set first; below each what `msa compare` says of it."""
+def whole(rows: Runs, compared: Runs, width: str) -> str:
+    """Every set and schedule of a width in the table of results, the test set first; below each what `msa compare` says."""
     schedules = sorted({Schedule.of(row) for row in rows}, key=lambda one: (one.set != "test", one))
-    parts = [part for one in schedules for part in (table(rows, one, SHORT), comparison(compared, one))]
+    mine = [one for one in schedules if one.width == width]
+    parts = [part for one in mine for part in (table(rows, one, SHORT), additions(rows, one, SHORT), comparison(compared, one))]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -163,6 +187,7 @@ def comparison(compared: Runs, schedule: Schedule) -> str:
     return "\n".join(lines)
 
 
-def update_readme(rows: Runs, compared: Runs) -> None:
-    """Put them into the README."""
-    into_readme(BEGIN, END, whole(rows, compared))
+def update_documents(rows: Runs, compared: Runs) -> None:
+    """Put them into README.md and docs/levers.md."""
+    for width, name in DOCUMENTS.items():
+        into_document(BEGIN, END, whole(rows, compared, width), name)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunet_run import command, commit, environment, into_readme, machine
+from nnunet_run import command, commit, environment, into_document, machine
 
 RESULTS = Path(__file__).parent / "results" / "cost.csv"
 MARKERS = {
@@ -284,7 +284,7 @@ def main() -> None:
         kept = sorted(kept, key=lambda row: (row["device"], order[row["plan"]]))
         pd.DataFrame(kept).to_csv(RESULTS, index=False, float_format="%.5g")
     made = table([row for row in pd.read_csv(RESULTS).to_dict("records") if row["device"] == device])
-    into_readme(*MARKERS[device], made)
+    into_document(*MARKERS[device], made)
     print(made)
 
 

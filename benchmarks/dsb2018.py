@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from nnunet_run import command, commit, into_readme, machine
+from nnunet_run import command, commit, into_document, machine
 from skimage.filters import threshold_otsu
 from skimage.io import imread
 from tqdm import tqdm
@@ -114,7 +114,7 @@ def main() -> int:
     results = figures(found).assign(n=HELD_OUT, commit=commit(), machine=machine())
     results.to_csv(RESULTS, index=False, float_format="%.4f")
     rows = pd.read_csv(RESULTS).to_dict("records")
-    into_readme(BEGIN, END, table(rows))
+    into_document(BEGIN, END, table(rows))
     print(table(rows))
     return 0 if results.margin_low.iloc[0] > 0 else 1
 

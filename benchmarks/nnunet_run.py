@@ -44,9 +44,9 @@ def machine() -> str:
     return f"{os.cpu_count()} CPU cores, {device}"
 
 
-def into_readme(begin: str, end: str, table: str) -> None:
-    """Put a table between two markers of the README, in the place of the last one."""
-    file = Path(__file__).parents[1] / "README.md"
+def into_document(begin: str, end: str, table: str, name: str = "README.md") -> None:
+    """Put a table between two markers of a document of the repository, in the place of the last one."""
+    file = Path(__file__).parents[1] / name
     text = file.read_text()
     start, stop = text.index(begin) + len(begin), text.index(end)
     file.write_text(f"{text[:start]}\n{table}\n{text[stop:]}")

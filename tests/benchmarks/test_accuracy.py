@@ -68,10 +68,25 @@ def test_an_arm_with_one_seed_is_never_bold_beside_arms_that_have_several() -> N
     assert "**" not in accuracy_table.table(rows, SCHEDULE, ["lesion_f1"])
 
 
-def test_runs_of_another_width_are_in_a_table_of_their_own() -> None:
+def test_a_lever_is_also_compared_with_its_own_network_at_its_own_patch() -> None:
+    rows = [row(arm, seed, f1 + 0.01 * seed) for seed in range(2) for arm, f1 in (("stock", 0.2), ("unet", 0.4), ("msa", 0.6))]
+    rows += [row("unet + counts", seed, 0.7 + 0.01 * seed) for seed in range(2)] + [row("msa + trained", 0, 0.61)]
+    rows += [row("msa + counts + small patches", 0, 0.9)]  # its network was not run at these patches
+    text = accuracy_table.additions(rows, SCHEDULE, ["lesion_f1"])
+    assert "| unet + counts | unet | 2, 2 | **+0.300** |" in text
+    assert "| msa + trained | msa | 1, 2 | +0.005 |" in text
+    assert "small patches" not in text
+    assert accuracy_table.additions(rows[:1], SCHEDULE, ["lesion_f1"]) == ""
+
+
+def test_runs_of_another_width_are_in_a_table_and_document_of_their_own() -> None:
     rows = [row("stock", 0, 0.2), row("stock", 1, 0.8) | {"width": "full"}]
     assert "| stock | 1 | 0.200 |" in accuracy_table.table(rows, SCHEDULE, ["lesion_f1"])
-    assert accuracy_table.whole(rows, []).count("| stock | 1 |") == 2
+    quarter, full = (accuracy_table.whole(rows, [], width) for width in ("quarter", "full"))
+    assert "0.200" in quarter
+    assert "0.800" not in quarter
+    assert "0.800" in full
+    assert "0.200" not in full
 
 
 def test_a_run_that_fails_costs_the_others_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

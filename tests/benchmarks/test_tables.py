@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from results_table import done_runs
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+REPOSITORY = Path(__file__).parents[2]
+README = (REPOSITORY / "README.md").read_text()
 
 
 def test_the_readme_shows_the_committed_results_of_dsb2018() -> None:
@@ -29,9 +30,12 @@ def test_the_readme_shows_the_committed_costs_of_each_device(device: str) -> Non
     assert cost.table(rows) in README
 
 
-def test_the_readme_shows_every_accuracy_run_that_is_committed() -> None:
+@pytest.mark.parametrize(("width", "document"), accuracy_table.DOCUMENTS.items())
+def test_the_documents_show_every_accuracy_run_that_is_committed(width: str, document: str) -> None:
     rows = accuracy.done_runs(accuracy.RESULTS)
-    assert accuracy_table.whole(rows, done_runs(accuracy_compare.RESULTS)) in README
+    assert {row["width"] for row in rows} == set(accuracy_table.DOCUMENTS)
+    text = (REPOSITORY / document).read_text()
+    assert accuracy_table.whole(rows, done_runs(accuracy_compare.RESULTS), width) in text
 
 
 @pytest.mark.parametrize("figure", ["pooled_dice", "lesion_f1", "small_recall_at_1_fp"])
@@ -44,6 +48,14 @@ def test_on_the_test_phantoms_msatrainers_recipe_is_above_stock_by_two_standard_
     assert difference > 2 * error
     prose = " ".join(README.split())
     assert any(f"{difference:+.3f} ({words}{error:.3f})" in prose for words in ("", "standard error over five seeds "))
+
+
+@pytest.mark.parametrize("figure", ["pooled_dice", "froc", "small_recall_at_1_fp"])
+def test_what_is_said_of_all_levers_is_what_they_added_to_our_network_in_the_screen(figure: str) -> None:
+    screen = pd.read_csv(accuracy.RESULTS).query("set == 'development' and width == 'quarter' and steps == 1000").groupby("arm")
+    added = screen.get_group("msa + all levers")[figure].mean() - screen.get_group("msa")[figure].mean()
+    for document in ("README.md", "docs/levers.md"):
+        assert f"{added:+.3f}" in (REPOSITORY / document).read_text().split(accuracy_table.BEGIN)[0]
 
 
 LIMITS = {
