@@ -10,16 +10,6 @@ from msa_trainer.levers import Levers
 from msa_trainer.recipe import AdversaryRecipe
 
 OFF, FROZEN, TRAINED = AdversaryRecipe(mode="off"), AdversaryRecipe(mode="frozen"), AdversaryRecipe()
-ALL = {  # every lever that whole-image patches leave room for
-    "channels": "counts",
-    "views": "paired",
-    "lesion_loss": 0.2,
-    "burden_exponent": 0.5,
-    "count_physics": 0.3,
-    "transplant": 0.3,
-    "opposite_dropout": 0.2,
-    "average": 0.99,
-}
 # SGD with momentum 0.99 has hardly started within a screen's steps, so every arm has AdamW unless its name says otherwise.
 ADAMW = Levers(optimizer="adamw")
 WHOLE = 256  # side of the images in px, and of the patch that nnU-Net plans for them
@@ -43,10 +33,28 @@ class Arm:
     mirrored: tuple[int, ...] | None = None
 
 
-def _both(name: str, **changes: Any) -> dict[str, Arm]:
+# What each lever changes, at the one strength that is measured (the lesion loss at two).
+LEVERS: dict[str, dict[str, Any]] = {
+    "lesion loss 0.2": {"lesion_loss": 0.2},
+    "lesion loss 0.5": {"lesion_loss": 0.5},
+    "burden": {"burden_exponent": 0.5},
+    "nearest targets": {"keep_tiny_targets": False},
+    "anscombe": {"channels": "anscombe"},
+    "counts": {"channels": "counts"},
+    "count physics": {"channels": "counts", "count_physics": 0.3},
+    "transplant": {"channels": "counts", "transplant": 0.3},
+    "both views": {"views": "paired", "opposite_dropout": 0.2},
+    "average": {"average": 0.99},
+}
+# No two of these exclude each other, and whole-image patches leave room for all.
+TOGETHER = ("lesion loss 0.2", "burden", "count physics", "transplant", "both views", "average")
+LEVERS["all levers"] = {field: value for name in TOGETHER for field, value in LEVERS[name].items()}
+
+
+def _both(name: str, changes: Mapping[str, Any]) -> dict[str, Arm]:
     """A lever in both networks, without adversary."""
-    where = {key: changes.pop(key) for key in ("channels", "views") if key in changes}
-    levers = replace(ADAMW, **changes)
+    where = {key: value for key, value in changes.items() if key in ("channels", "views")}
+    levers = replace(ADAMW, **{key: value for key, value in changes.items() if key not in where})
     return {f"{short} + {name}": Arm(network, OFF, levers, **where) for short, network in (("unet", "U-Net"), ("msa", "MSA"))}  # type: ignore[arg-type]
 
 
@@ -60,22 +68,12 @@ _WHOLE_IMAGE: dict[str, Arm] = {
     "msa + trained": Arm("MSA", TRAINED),
     "msa + frozen": Arm("MSA", FROZEN),
     "unet + trained": Arm("U-Net", TRAINED),
-    **_both("lesion loss 0.2", lesion_loss=0.2),
-    **_both("lesion loss 0.5", lesion_loss=0.5),
-    **_both("burden", burden_exponent=0.5),
-    **_both("nearest targets", keep_tiny_targets=False),
-    **_both("anscombe", channels="anscombe"),
-    **_both("counts", channels="counts"),
-    **_both("count physics", channels="counts", count_physics=0.3),
-    **_both("transplant", channels="counts", transplant=0.3),
-    **_both("both views", views="paired", opposite_dropout=0.2),
-    **_both("average", average=0.99),
-    **_both("all levers", **ALL),
+    **{arm: made for name, changes in LEVERS.items() for arm, made in _both(name, changes).items()},
     "msa + trained + lesion loss 0.2": Arm("MSA", TRAINED, replace(ADAMW, lesion_loss=0.2)),
     "msa + frozen + lesion loss 0.2": Arm("MSA", FROZEN, replace(ADAMW, lesion_loss=0.2)),
 }
 SMALL_PATCHES = " + small patches"
-_ONLY_SMALL = _both("lesion patches", lesion_patches=0.5)  # a patch as large as the image is centred on nothing
+_ONLY_SMALL = _both("lesion patches", {"lesion_patches": 0.5})  # a patch as large as the image is centred on nothing
 ARMS = _WHOLE_IMAGE | {
     name + SMALL_PATCHES: replace(arm, patch=WHOLE // 2) for name, arm in (_WHOLE_IMAGE | _ONLY_SMALL).items()
 }
